@@ -1,0 +1,74 @@
+"""rom: reduced-order modelling and system identification, from snapshots to a checked rollout.
+
+>>> import numpy as np, rom
+>>> t = np.linspace(0, 20, 201)
+>>> X = np.c_[np.cos(t), np.sin(t)] @ np.random.default_rng(0).normal(size=(2, 50))
+>>> model = rom.ROM(rom.POD(2), rom.OperatorInference("A")).fit(X, t=t)
+>>> forecast = model.rollout(X[-1], t=np.linspace(20, 200, 181))
+>>> forecast.attrs["status"]
+'COMPLETED'
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rom import datasets as datasets
+    from rom import fom as fom
+    from rom.compress.identity import Identity as Identity
+    from rom.compress.pod import POD as POD
+    from rom.data.flatten import Flatten as Flatten
+    from rom.data.io import open_snapshots as open_snapshots
+    from rom.data.scale import Scale as Scale
+    from rom.dynamics.dmd import DMD as DMD
+    from rom.dynamics.library import FourierLibrary as FourierLibrary
+    from rom.dynamics.library import PolynomialLibrary as PolynomialLibrary
+    from rom.dynamics.neural_ode import NeuralODE as NeuralODE
+    from rom.dynamics.opinf import OperatorInference as OperatorInference
+    from rom.dynamics.sindy import SINDy as SINDy
+    from rom.model import ROM as ROM
+    from rom.rollout.check import StabilityReport as StabilityReport
+    from rom.rollout.check import check as check
+    from rom.rollout.result import Rollout as Rollout
+    from rom.rollout.result import Status as Status
+    from rom.rollout.run import rollout as rollout
+    from rom.store import load as load
+
+__version__ = "0.1.0"
+
+# Where each public name lives. Nothing is imported before it is asked for, so that `import rom`
+# and `rom --help` stay fast.
+_HOME = {
+    "DMD": "rom.dynamics.dmd",
+    "Flatten": "rom.data.flatten",
+    "FourierLibrary": "rom.dynamics.library",
+    "Identity": "rom.compress.identity",
+    "NeuralODE": "rom.dynamics.neural_ode",
+    "OperatorInference": "rom.dynamics.opinf",
+    "POD": "rom.compress.pod",
+    "PolynomialLibrary": "rom.dynamics.library",
+    "ROM": "rom.model",
+    "Rollout": "rom.rollout.result",
+    "SINDy": "rom.dynamics.sindy",
+    "Scale": "rom.data.scale",
+    "StabilityReport": "rom.rollout.check",
+    "Status": "rom.rollout.result",
+    "check": "rom.rollout.check",
+    "load": "rom.store",
+    "open_snapshots": "rom.data.io",
+}
+_MODULES = ("datasets", "fom", "rollout")  # rom.rollout is a package that can be called
+
+__all__ = [*_HOME, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"rom.{name}")
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'rom' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,276 @@
+"""The command line: rom demo | fit | rollout | check | info.
+
+Exit status: 0 fine, 1 the model is unstable, 2 bad input (one line says what).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rom.data.times import TimeAxis
+    from rom.model import ROM
+
+# Heavy imports stand inside the commands, so that `rom --help` is instant.
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments after the program's name; ``sys.argv`` by default.
+
+    Returns
+    -------
+    int
+        0, or 1 if a model proved unstable, or 2 for bad input.
+
+    Examples
+    --------
+    >>> main(["info", "no-such-model.nc"])
+    2
+    """
+    args = _parser().parse_args(argv)
+    try:
+        status: int = args.command(args)
+    except (ValueError, TypeError, OSError, KeyError, ImportError) as error:
+        text = " ".join(str(error).split())
+        print(f"rom {args.name}: error: {text}", file=sys.stderr)
+        return 2
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rom", description="Reduced-order models of snapshot data: fit, roll out, check."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
+
+    demo = commands.add_parser("demo", help="the main job on a cylinder wake, start to end")
+    demo.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR")
+    demo.set_defaults(command=_demo)
+
+    fit = commands.add_parser("fit", help="fit a reduced model to snapshots")
+    fit.add_argument("data", nargs="+", metavar="DATA", help="NetCDF files or a Zarr store")
+    fit.add_argument("--var", metavar="V[,V]", help="variables (default: the only one)")
+    size = fit.add_mutually_exclusive_group()
+    size.add_argument("--rank", type=int, metavar="R", help="number of modes")
+    size.add_argument("--energy", type=float, metavar="E", help="fraction of the energy to keep")
+    fit.add_argument(
+        "--dynamics",
+        choices=["sindy", "opinf", "dmd", "neural-ode"],
+        default="dmd",
+        help="kind of latent model (default: dmd)",
+    )
+    fit.add_argument("--train-until", metavar="T", help="use snapshots up to this time only")
+    fit.add_argument("--climatology", choices=["month", "day"], help="model anomalies from it")
+    fit.add_argument("--area-weights", action="store_true", help="weight cells by sqrt(cos(lat))")
+    fit.add_argument("-o", "--output", required=True, type=Path, metavar="MODEL")
+    fit.set_defaults(command=_fit)
+
+    run = commands.add_parser("rollout", help="run a model from a state in a file")
+    run.add_argument("model", type=Path)
+    run.add_argument("--from", dest="data", nargs="+", required=True, metavar="DATA")
+    run.add_argument("--at", metavar="T", help="time of the starting state (default: the last)")
+    run.add_argument("--steps", type=int, required=True, metavar="N", help="sampling steps to run")
+    run.add_argument("-o", "--output", required=True, type=Path, metavar="FORECAST")
+    run.set_defaults(command=_rollout)
+
+    check = commands.add_parser("check", help="check a model's rollouts against held-out data")
+    check.add_argument("model", type=Path)
+    check.add_argument("data", nargs="+", metavar="DATA")
+    check.add_argument("--json", type=Path, metavar="F", help="write the report as JSON")
+    check.add_argument("--html", type=Path, metavar="F", help="write the report as one HTML page")
+    check.set_defaults(command=_check)
+
+    info = commands.add_parser("info", help="equations, spectrum and training range of a model")
+    info.add_argument("model", type=Path)
+    info.set_defaults(command=_info)
+    return parser
+
+
+def _demo(args: argparse.Namespace) -> int:
+    """From snapshots of a wake that starts to shed, to a checked model of it."""
+    from rom.demo import run
+
+    return run(args.out)
+
+
+def _fit(args: argparse.Namespace) -> int:
+    import rom
+
+    _writable(args.output)
+    X = _open(args.data, args.var)
+    if args.train_until is not None:
+        X = _select_until(X, args.train_until)
+    n_components = args.rank if args.rank is not None else args.energy
+    kinds = {
+        "sindy": rom.SINDy,
+        "opinf": rom.OperatorInference,
+        "dmd": rom.DMD,
+        "neural-ode": rom.NeuralODE,
+    }
+    scale = rom.Scale(climatology=args.climatology, area_weights=args.area_weights)
+    compressor = None if n_components is None else rom.POD(n_components)
+    model = rom.ROM(compressor, kinds[args.dynamics](), preprocess=scale).fit(X)
+    model.save(args.output)
+    print(f"{args.output}: {_summary(model)}")
+    return 0
+
+
+def _rollout(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    import rom
+    from rom.data.atomic import atomic_path
+
+    _writable(args.output)
+    if args.steps < 1:
+        raise ValueError(f"--steps must be at least 1, but it is {args.steps}.")
+    model = rom.load(args.model)
+    X = _open_for(model, args.data)
+    dim = _axis(model).dim
+    t = model.dynamics_.dt_ * np.arange(args.steps + 1)
+    forecast = model.rollout(_state_at(X, dim, args.at), t, throw=False)
+    with atomic_path(args.output) as path:
+        forecast.to_netcdf(path, engine="netcdf4")
+    print(f"{args.output}: {forecast.attrs['status']}. {forecast.attrs['message']}")
+    return 0 if forecast.attrs["status"] == "COMPLETED" else 1
+
+
+def _check(args: argparse.Namespace) -> int:
+    import rom
+
+    for path in filter(None, (args.json, args.html)):
+        _writable(path)
+    model = rom.load(args.model)
+    X, words = _held_out(model, _open_for(model, args.data))
+    print(words)
+    report = rom.check(model, X)
+    print(report)
+    if args.json:
+        report.to_json(args.json)
+    if args.html:
+        from rom.report.html import to_html
+
+        to_html(report, args.html, model=model)
+    return 0 if report.stable else 1
+
+
+def _info(args: argparse.Namespace) -> int:
+    import rom
+
+    model = rom.load(args.model)
+    print(_summary(model))
+    print(_training_range(model))
+    ratios = getattr(model.compressor_, "explained_variance_ratio_", ())
+    if len(ratios):
+        print("energy by mode: " + " ".join(f"{r:.3g}" for r in ratios))
+    if hasattr(model.dynamics_, "eigenvalues_"):
+        print("eigenvalues: " + " ".join(f"{v:.4g}" for v in model.dynamics_.eigenvalues_))
+    if hasattr(model.dynamics_, "equations"):
+        print(*model.dynamics_.equations(), sep="\n")
+    return 0
+
+
+# -- helpers ----------------------------------------------------------------------------------
+
+
+def _open(paths: list[str], var: str | None) -> Any:
+    from rom.data.io import open_snapshots
+
+    names = None if var is None else var.split(",")
+    return open_snapshots(
+        paths[0] if len(paths) == 1 else paths, names[0] if names and len(names) == 1 else names
+    )
+
+
+def _open_for(model: ROM, paths: list[str]) -> Any:
+    """The variables of `paths` that `model` was fitted on."""
+    _axis(model)
+    return _open(paths, ",".join(model.flatten_.variables_))
+
+
+def _axis(model: ROM) -> TimeAxis:
+    if model.time_axis_ is None:
+        raise ValueError("The model was fitted on plain arrays; files need one fitted on a file.")
+    return model.time_axis_
+
+
+def _select_until(X: Any, text: str) -> Any:
+    from rom.data.times import TimeAxis
+
+    dim = TimeAxis.of(X).dim
+    part = X.sel({dim: slice(None, _time(X, dim, text))})
+    if part.sizes[dim] == 0:
+        raise ValueError(f"No snapshot until {text}: the data begin at {X[dim].values[0]}.")
+    return part
+
+
+def _time(X: Any, dim: str, text: str) -> Any:
+    """A time as the index of `X` takes it: dates as text, numbers as numbers."""
+    try:
+        return float(text) if X[dim].dtype.kind in "fiu" else text
+    except ValueError:
+        raise ValueError(f"Time is a number in these data, but {text!r} is not one.") from None
+
+
+def _state_at(X: Any, dim: str, text: str | None) -> Any:
+    if text is None:
+        return X.isel({dim: -1})
+    if X[dim].dtype.kind in "fiu":
+        return X.sel({dim: _time(X, dim, text)}, method="nearest")
+    part = X.sel({dim: slice(text, text)})
+    if part.sizes[dim] == 0:
+        first, last = X[dim].values[[0, -1]]
+        raise ValueError(f"No snapshot at {text}: the data run from {first} to {last}.")
+    return part.isel({dim: 0})
+
+
+def _held_out(model: ROM, X: Any) -> tuple[Any, str]:
+    """The snapshots after the training range, and words on what was selected."""
+    dim = _axis(model).dim
+    t = _axis(model).to_numbers(X[dim].values)
+    later = t > model.latent_t_.max() if model.latent_t_ is not None else t == t
+    if later.sum() < 3:
+        return X, (
+            f"Checked on all {len(t)} snapshots. Fewer than three come after the training range, "
+            "so this is a check on data the model has seen."
+        )
+    return X.isel({dim: later}), f"Checked on the {later.sum()} snapshots after the training range."
+
+
+def _writable(path: Path) -> None:
+    """Refuse an output path before any work is done for it."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"Cannot write {path}: there is no folder {path.parent}.")
+    if path.is_dir():
+        raise IsADirectoryError(f"Cannot write {path}: it is a folder.")
+
+
+def _summary(model: ROM) -> str:
+    n, dynamics = len(model.latent_), model.dynamics_
+    return (
+        f"{type(model.compressor_).__name__} of rank {model.compressor_.rank_} and "
+        f"{type(dynamics).__name__} ({dynamics.time} time), fitted on {n} snapshots of "
+        f"{', '.join(model.flatten_.variables_)} ({model.n_features_in_} numbers each)"
+    )
+
+
+def _training_range(model: ROM) -> str:
+    axis, t = model.time_axis_, model.latent_t_
+    if t is None:
+        return "training times: unknown"
+    first, last = [t[0], t[-1]] if axis is None else axis.to_times(t[[0, -1]])
+    unit = "" if axis is None else f" {axis.unit}"
+    return f"training times: {first} to {last}, step {model.dynamics_.dt_:g}{unit}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

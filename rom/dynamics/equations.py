@@ -1,0 +1,119 @@
+"""A fitted right-hand side in words: text or LaTeX, one equation per latent coordinate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rom.base import Polynomial
+from rom.dynamics.library import monomial_names
+
+Format = Literal["text", "latex"]
+
+
+def variable_names(
+    names: Sequence[str] | None, rank: int, n_inputs: int, *, latex: bool = False
+) -> list[str]:
+    """Names of latent coordinates and inputs: `names`, or z0, z1, … and u0, u1, …
+
+    `names` may end before the inputs. In LaTeX a trailing number becomes a subscript.
+
+    Examples
+    --------
+    >>> variable_names(["a1", "shift"], 2, 1, latex=True)
+    ['a_{1}', 'shift', 'u_{0}']
+    """
+    given = [f"z{i}" for i in range(rank)] if names is None else list(names)
+    if len(given) not in (rank, rank + n_inputs):
+        raise ValueError(
+            f"names has {len(given)} names, but there are {rank} latent coordinates"
+            + (f" and {n_inputs} inputs." if n_inputs else ".")
+        )
+    given += [f"u{i}" for i in range(n_inputs)][len(given) - rank :]
+    return [re.sub(r"^([A-Za-z]+)_?(\d+)$", r"\1_{\2}", name) for name in given] if latex else given
+
+
+def equations(
+    coef: NDArray[np.float64],
+    terms: Sequence[str],
+    targets: Sequence[str],
+    *,
+    time: Literal["continuous", "discrete"],
+    format: Format = "text",
+    precision: int = 3,
+) -> list[str]:
+    """One equation per target, without the terms whose coefficient is zero.
+
+    Parameters
+    ----------
+    coef : ndarray, shape (n_targets, n_terms)
+    terms : sequence of str
+        Names of the terms, "" for the constant 1.
+    targets : sequence of str
+        Names of the targets.
+    time : {"continuous", "discrete"}
+        Whether the left-hand sides are derivatives or the next state.
+    format : {"text", "latex"}, optional
+    precision : int, optional
+        Significant digits.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> equations(np.array([[0.5, 0.0, -2.0]]), ["", "x", "x^2"], ["x"], time="continuous")
+    ['dx/dt = 0.5 - 2 x^2']
+    """
+    if format not in ("text", "latex"):
+        raise ValueError(f'format must be "text" or "latex", but it is {format!r}.')
+    left = {
+        ("continuous", "text"): "d{}/dt",
+        ("discrete", "text"): "{}[n+1]",
+        ("continuous", "latex"): r"\frac{{\mathrm{{d}}}}{{\mathrm{{d}}t}} {}",
+        ("discrete", "latex"): r"\left({}\right)^{{+}}",
+    }[time, format]
+    return [
+        f"{left.format(name)} = {_sum(row, terms, format, precision)}"
+        for name, row in zip(targets, coef, strict=True)
+    ]
+
+
+def polynomial_equations(
+    polynomial: Polynomial,
+    names: Sequence[str] | None,
+    *,
+    time: Literal["continuous", "discrete"],
+    format: Format = "text",
+    precision: int = 3,
+) -> list[str]:
+    """Equations of a polynomial right-hand side; see :func:`equations`."""
+    rank, n = len(polynomial.coef), polynomial.exponents.shape[1]
+    latex = format == "latex"
+    variables = variable_names(names, rank, n - rank, latex=latex)
+    terms = monomial_names(variables, polynomial.exponents, latex=latex)
+    return equations(
+        polynomial.coef, terms, variables[:rank], time=time, format=format, precision=precision
+    )
+
+
+def _sum(row: NDArray[np.float64], terms: Sequence[str], format: Format, precision: int) -> str:
+    text = ""
+    for c, term in zip(row.tolist(), terms, strict=True):
+        if c:
+            sign = (" - " if c < 0 else " + ") if text else ("-" if c < 0 else "")
+            text += f"{sign}{_number(abs(c), format, precision)} {term}".rstrip()
+    return text or "0"
+
+
+def _number(value: float, format: Format, precision: int) -> str:
+    text = f"{value:.{precision}g}"
+    if format == "latex" and "e" in text:
+        mantissa, exponent = text.split("e")
+        return rf"{mantissa} \times 10^{{{int(exponent)}}}"
+    return text

@@ -1,0 +1,134 @@
+"""Operator inference: constant, linear, quadratic and input operators by least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import block_diag
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from rom.base import Polynomial
+from rom.dynamics.equations import Format, polynomial_equations, variable_names
+from rom.dynamics.library import monomials, powers
+from rom.dynamics.regression import ridge
+from rom.dynamics.rows import RowDynamics
+
+
+class OperatorInference(RowDynamics):
+    """A polynomial reduced-order model learned from states and their derivatives.
+
+    dz/dt = c + A z + H (z ⊗ z) + B u, with ``z ⊗ z`` the products z_i z_j, i ≤ j, each once:
+    what projecting a full model with these terms on the modes would give, but found by regression.
+
+    Parameters
+    ----------
+    operators : {"c", "A", "H", "cA", "cH", "AH", "cAH"}, optional
+        Which of constant, linear and quadratic terms there are. Inputs always enter, linearly.
+    ridge : float, optional
+        Ridge parameter, a pure number: the penalty on terms of unit root mean square.
+    names : sequence of str, optional
+        Names of the latent coordinates, and of the inputs, for :meth:`equations`.
+
+    Attributes
+    ----------
+    c_ : ndarray, shape (n_targets,), or None
+    A_ : ndarray, shape (n_targets, rank), or None
+    H_ : ndarray, shape (n_targets, rank (rank + 1) / 2), or None
+        Columns in the order z0², z0 z1, …, z0 z_{r-1}, z1², …
+    B_ : ndarray, shape (n_targets, n_inputs), or None
+
+    References
+    ----------
+    Peherstorfer & Willcox (2016), Comput. Methods Appl. Mech. Eng. 306, 196. Ridge: McQuarrie,
+    Huang & Willcox (2021), J. R. Soc. N. Z. 51, 194.
+
+    Examples
+    --------
+    >>> t = np.linspace(0, 3, 300)
+    >>> Z = np.exp(-t)[:, None] / (1 + np.exp(-t)[:, None])
+    >>> model = OperatorInference("AH").fit(Z, t=t)
+    >>> model.A_.round(4), model.H_.round(4)
+    (array([[-1.]]), array([[1.]]))
+    """
+
+    time: ClassVar[Literal["continuous", "discrete"]] = "continuous"
+
+    c_: NDArray[np.float64] | None
+    A_: NDArray[np.float64] | None
+    H_: NDArray[np.float64] | None
+    B_: NDArray[np.float64] | None
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "operators": [StrOptions({"c", "A", "H", "cA", "cH", "AH", "cAH"})],
+        "ridge": [Interval(Real, 0, None, closed="left")],
+        "names": ["array-like", None],
+    }
+
+    def __init__(
+        self,
+        operators: str = "cAH",
+        *,
+        ridge: float = 0.0,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        self.operators = operators
+        self.ridge = ridge
+        self.names = names
+
+    def _fit(
+        self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
+    ) -> None:
+        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks their number
+        r = self.n_features_in_
+        coef = ridge(self._terms(Z, u), y, self.ridge)
+        all_sizes = zip("cAH", (1, r, r * (r + 1) // 2), strict=True)
+        sizes = [n * (letter in self.operators) for letter, n in all_sizes]
+        c, A, H, B = np.split(coef, np.cumsum(sizes), axis=1)
+        self.c_ = c[:, 0] if c.size else None
+        self.A_ = A if A.size else None
+        self.H_ = H if H.size else None
+        self.B_ = B if B.size else None
+
+    def _predict(
+        self, Z: NDArray[np.float64], u: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
+        return self._terms(Z, u) @ self._coef().T
+
+    def _terms(self, Z: NDArray[np.float64], u: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        return monomials(Z if u is None else np.concatenate([Z, u], axis=1), self._exponents())
+
+    def _exponents(self) -> NDArray[np.int64]:
+        degrees = [degree for degree, letter in enumerate("cAH") if letter in self.operators]
+        states = np.concatenate([powers(self.n_features_in_, degree) for degree in degrees])
+        return block_diag(states, np.eye(self.n_inputs_, dtype=np.int64))
+
+    def _coef(self) -> NDArray[np.float64]:
+        c = None if self.c_ is None else self.c_[:, None]
+        return np.concatenate([C for C in (c, self.A_, self.H_, self.B_) if C is not None], axis=1)
+
+    def polynomial(self) -> Polynomial:
+        """The right-hand side."""
+        check_is_fitted(self)
+        return Polynomial(self._exponents(), self._coef())
+
+    def equations(self, *, format: Format = "text", precision: int = 3) -> list[str]:
+        """The equations found, one per latent coordinate.
+
+        Parameters
+        ----------
+        format : {"text", "latex"}, optional
+        precision : int, optional
+            Significant digits.
+
+        Returns
+        -------
+        list of str
+        """
+        return polynomial_equations(
+            self.polynomial(), self.names, time=self.time, format=format, precision=precision
+        )

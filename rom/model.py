@@ -1,0 +1,497 @@
+"""ROM: preprocessing, compressor and dynamics as one estimator."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import check_is_fitted
+
+from rom import checks
+from rom.base import Compressor, Dynamics
+from rom.compress.pod import POD
+from rom.data.flatten import Flatten
+from rom.data.io import cut_along_time
+from rom.data.scale import Scale
+from rom.data.times import TimeAxis, phase
+from rom.data.trajectory import segments
+from rom.dynamics.dmd import DMD
+from rom.rollout.run import rollout
+
+Labelled = xr.DataArray | xr.Dataset
+
+# Above this size snapshots in memory are read through dask, block by block, so that scaling them
+# does not make a second copy.
+LAZY_BYTES = 256 * 2**20
+# The default compressor keeps this much energy, but no more modes than a tenth of the times.
+DEFAULT_ENERGY = 0.99
+DEFAULT_TIMES_PER_MODE = 10
+# In `score` a squared error this many times the variance counts no further. It stands for "no
+# skill at all" where a rollout ended early, and keeps the mean over folds finite.
+WORST_SQUARED_ERROR = 1e4
+STARTS_PER_SEGMENT = 10
+
+
+class Rows(NamedTuple):
+    """Snapshots as numbers: flattened, scaled and weighted, one row per time."""
+
+    rows: Any
+    """(n_time, n_space), NumPy or dask."""
+    t: NDArray[np.float64] | None
+    """Times (n_time,) in the unit of the model's time axis; None where unknown."""
+    trajectory: NDArray[np.intp]
+    """Trajectory codes (n_time,)."""
+
+
+class ROM(BaseEstimator):
+    """A reduced-order model: from snapshots to a rollout that can be checked.
+
+    Snapshots are flattened (labels, mask and units kept), scaled and compressed, and the dynamics
+    of the latent coordinates are learned. xarray in gives xarray out; NumPy in gives NumPy out.
+
+    Parameters
+    ----------
+    compressor : Compressor or None, default=None
+        How states become latent coordinates. None: :class:`~rom.POD` with 99 % of the energy and
+        at most one mode per ten times. :class:`~rom.Identity` leaves them as they are.
+    dynamics : Dynamics or None, default=None
+        How latent coordinates evolve. None: :class:`~rom.DMD`, the linear model.
+    preprocess : Scale or None, default=None
+        Centring, scaling, area weights, climatology. None: :class:`~rom.Scale` with its defaults.
+
+    Attributes
+    ----------
+    flatten_, preprocess_, compressor_, dynamics_ : estimators
+        The fitted parts; those given are cloned, never fitted in place.
+    time_axis_ : TimeAxis or None
+        Unit, origin and calendar of the training times; None for NumPy snapshots.
+    latent_ : ndarray, shape (n_time, rank)
+        Latent coordinates of the training snapshots.
+    latent_t_ : ndarray, shape (n_time,), or None
+        Their times, in the unit of ``time_axis_``.
+    latent_trajectory_ : ndarray of int, shape (n_time,)
+        Their trajectories.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, rom
+    >>> t = np.arange(0, 20, 0.1)
+    >>> wave = np.cos(np.linspace(0, 6, 64) - t[:, None])
+    >>> da = xr.DataArray(wave, dims=("time", "x"), coords={"time": t}, name="h")
+    >>> model = rom.ROM(rom.POD(2), rom.OperatorInference("A")).fit(da)
+    >>> forecast = model.rollout(da.isel(time=-1), t=np.arange(0, 100, 0.1))
+    >>> forecast.h.dims, forecast.attrs["status"]
+    (('time', 'x'), 'COMPLETED')
+    """
+
+    flatten_: Flatten
+    preprocess_: Scale
+    compressor_: Compressor
+    dynamics_: Dynamics
+    time_axis_: TimeAxis | None
+    latent_: NDArray[np.float64]
+    latent_t_: NDArray[np.float64] | None
+    latent_trajectory_: NDArray[np.intp]
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "compressor": [Compressor, None],
+        "dynamics": [Dynamics, None],
+        "preprocess": [Scale, None],
+    }
+
+    def __init__(
+        self,
+        compressor: Compressor | None = None,
+        dynamics: Dynamics | None = None,
+        *,
+        preprocess: Scale | None = None,
+    ) -> None:
+        self.compressor = compressor
+        self.dynamics = dynamics
+        self.preprocess = preprocess
+
+    def fit(
+        self,
+        X: Any,
+        y: None = None,
+        *,
+        t: ArrayLike | None = None,
+        u: ArrayLike | None = None,
+        trajectory: ArrayLike | None = None,
+    ) -> Self:
+        """Fit preprocessing, compressor and dynamics on snapshots.
+
+        Parameters
+        ----------
+        X : DataArray, Dataset or ndarray
+            Snapshots: labelled with a time dimension, or ``(n_time, n_space)``. A coordinate
+            ``trajectory`` along time marks several trajectories. Lazy (dask) data are read
+            block by block.
+        y : None
+            Ignored; there for scikit-learn.
+        t : array_like, shape (n_time,), optional
+            Sample times of NumPy snapshots; labelled snapshots bring their own.
+        u : array_like, shape (n_time, n_inputs), optional
+            Inputs.
+        trajectory : array_like, shape (n_time,), optional
+            Trajectory labels of NumPy snapshots.
+
+        Returns
+        -------
+        ROM
+
+        Raises
+        ------
+        ValueError
+            For data that cannot be modelled, naming the place: isolated non-finite values, times
+            that repeat or run backwards, constant data, too few snapshots.
+        """
+        self._validate_params()
+        X = _lazy_if_large(X)
+        self.flatten_ = Flatten().fit(X)
+        self.n_features_in_ = self.flatten_.n_features_in_
+        self.time_axis_ = TimeAxis.of(X) if _is_labelled(X) else None
+        raw = self._flat(X, t, trajectory)
+        if raw.rows.shape[0] < 3:
+            raise ValueError(
+                f"ROM needs at least 3 snapshots, but X has n_samples = {raw.rows.shape[0]}."
+            )
+        phases = self._phase(_times_of(X, self.time_axis_))
+        self.preprocess_ = (Scale() if self.preprocess is None else clone(self.preprocess)).fit(
+            raw.rows,
+            variable=np.array(self.flatten_.variables_)[self.flatten_.variable_],
+            latitude=self.flatten_.latitude_,
+            phase=phases,
+        )
+        rows = self.preprocess_.transform(raw.rows, phase=phases)
+        self.compressor_ = _fit_compressor(self.compressor, rows)
+        self.latent_ = self.compressor_.transform(rows)
+        self.latent_t_, self.latent_trajectory_ = raw.t, raw.trajectory
+        self.dynamics_ = (DMD() if self.dynamics is None else clone(self.dynamics)).fit(
+            self.latent_, t=raw.t, u=u, trajectory=raw.trajectory
+        )
+        return self
+
+    def to_rows(
+        self, X: Any, *, t: ArrayLike | None = None, trajectory: ArrayLike | None = None
+    ) -> Rows:
+        """Snapshots as the compressor sees them: flattened, scaled and weighted numbers.
+
+        Parameters
+        ----------
+        X, t, trajectory
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        Rows
+        """
+        check_is_fitted(self)
+        raw = self._flat(X, t, trajectory)
+        phases = self._phase(_times_of(X, self.time_axis_))
+        return raw._replace(rows=self.preprocess_.transform(raw.rows, phase=phases))
+
+    def encode(self, X: Any) -> Any:
+        """Latent coordinates of states.
+
+        Parameters
+        ----------
+        X : DataArray, Dataset or ndarray
+            States like those of :meth:`fit`, at any times.
+
+        Returns
+        -------
+        DataArray (time, mode) or ndarray (n_time, rank)
+            Of the kind of `X`.
+        """
+        rows = self.to_rows(X).rows
+        Z = self.compressor_.transform(rows)
+        return self._label_latent(Z, _times_of(X, self.time_axis_)) if _is_labelled(X) else Z
+
+    def decode(self, Z: Any) -> Any:
+        """States of latent coordinates.
+
+        Parameters
+        ----------
+        Z : DataArray (time, mode) or ndarray (n_time, rank)
+            Latent coordinates. A model with a climatology needs their times, so a DataArray.
+
+        Returns
+        -------
+        DataArray, Dataset or ndarray
+            Of the kind the model was fitted on, in its units, masked where it was.
+        """
+        check_is_fitted(self)
+        times = _times_of(Z, self.time_axis_)
+        return self._decode(np.asarray(Z), times)
+
+    def predict(self, X: Any, *, u: ArrayLike | None = None) -> Any:
+        """The state one sampling step later, for every row.
+
+        Parameters
+        ----------
+        X : DataArray, Dataset or ndarray
+            States like those of :meth:`fit`.
+        u : array_like, shape (n_time, n_inputs), optional
+            Inputs at the rows, held over the step.
+
+        Returns
+        -------
+        DataArray, Dataset or ndarray
+            Of the kind of `X`, at the later times; NaN in rows whose step failed.
+        """
+        rows = self.to_rows(X).rows
+        Z = self.compressor_.transform(rows)
+        later = self._step(Z, checks.check_inputs(u, len(Z), n_inputs=self.dynamics_.n_inputs_))
+        times = _times_of(X, self.time_axis_)
+        if times is not None and self.time_axis_ is not None:
+            times = self.time_axis_.to_times(self.time_axis_.to_numbers(times) + self._dt())
+        return self._decode(later, times)
+
+    def rollout(
+        self, x0: Any, t: ArrayLike, *, u: ArrayLike | None = None, throw: bool = True
+    ) -> xr.Dataset:
+        """Run the model from one state.
+
+        Parameters
+        ----------
+        x0 : DataArray, Dataset or ndarray
+            One state, with or without a time dimension of length one.
+        t : array_like, shape (n_time,)
+            Output times; ``t[0]`` is the time of `x0`. Numbers in the model's time unit (only
+            their differences count if `x0` carries a time), or calendar times.
+        u : array_like, shape (n_time, n_inputs), optional
+            Inputs at the output times.
+        throw : bool, default=True
+            Raise if the rollout does not reach ``t[-1]``. With False the rows after its end are
+            NaN and the attributes ``status``, ``message`` and ``t_end`` say why it ended.
+
+        Returns
+        -------
+        Dataset
+            The fields (time, *space), and ``latent`` (time, mode).
+
+        Raises
+        ------
+        rom.rollout.RolloutError
+            If the rollout ended early and `throw` is true.
+        """
+        check_is_fitted(self)
+        if _is_labelled(x0) and self.time_axis_ is not None and self.time_axis_.dim in x0.dims:
+            if x0.sizes[self.time_axis_.dim] != 1:
+                raise ValueError(
+                    f"x0 must be one state, but it has {x0.sizes[self.time_axis_.dim]} times."
+                )
+            x0 = x0.isel({self.time_axis_.dim: 0})
+        state = x0 if _is_labelled(x0) else np.atleast_2d(x0)
+        if not _is_labelled(x0) and len(state) != 1:
+            raise ValueError(f"x0 must be one state, but its shape is {np.shape(x0)}.")
+        numbers, times = self._output_times(x0, t)
+        z0 = self.compressor_.transform(self.to_rows(state).rows)[0]
+        run = rollout(self.dynamics_, z0, numbers, u=u, throw=throw)
+        fields = self._decode(run.z, times)
+        result = _as_dataset(fields, times)
+        result = result.assign_coords(mode=np.arange(run.z.shape[1]))
+        result["latent"] = ((self.flatten_.time_dim_, "mode"), run.z)
+        axis = self.time_axis_
+        t_end = (
+            run.t_end if axis is None or axis.calendar is None else str(axis.to_times(run.t_end))
+        )
+        return result.assign_attrs(status=run.status.name, message=run.status.value, t_end=t_end)
+
+    def score(
+        self,
+        X: Any,
+        y: None = None,
+        *,
+        t: ArrayLike | None = None,
+        u: ArrayLike | None = None,
+        trajectory: ArrayLike | None = None,
+    ) -> float:
+        """Skill of rollouts through held-out snapshots.
+
+        From up to ten states of every stretch of continuous sampling the model runs to the end
+        of the stretch.
+
+        Parameters
+        ----------
+        X, t, u, trajectory
+            As in :meth:`fit`.
+        y : None
+            Ignored; there for scikit-learn.
+
+        Returns
+        -------
+        float
+            One minus the mean squared error over the mean squared distance from the training
+            mean: 1 is perfect, 0 is no better than the climatology. A rollout that ends early
+            counts as 10,000 times the variance from there on.
+        """
+        held = self.to_rows(X, t=t, trajectory=trajectory)
+        rows = np.asarray(held.rows)
+        u = checks.check_inputs(u, len(rows), n_inputs=self.dynamics_.n_inputs_)
+        if held.t is None and self.dynamics_.time == "continuous":
+            raise ValueError("A continuous-time model needs the times t of the held-out snapshots.")
+        times = np.arange(len(rows)) * self._dt() if held.t is None else held.t
+        stretches = [
+            slice(start, piece.stop)
+            for piece in segments(held.t, held.trajectory)
+            for start in _spread(piece.start, piece.stop - 1, STARTS_PER_SEGMENT)
+        ]
+        if not stretches:
+            raise ValueError(f"score needs two neighbouring snapshots, but X has {len(rows)} rows.")
+        errors = np.concatenate(
+            [
+                self._squared_errors(rows[run], times[run], None if u is None else u[run])
+                for run in stretches
+            ]
+        )
+        climate = self.compressor_.inverse_transform(self.latent_.mean(axis=0, keepdims=True))
+        variance = np.mean(np.sum((rows - climate) ** 2, axis=1))
+        return float(1 - np.mean(np.minimum(errors / variance, WORST_SQUARED_ERROR)))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted model as one NetCDF-4 file; :func:`rom.load` reads it back.
+
+        Parameters
+        ----------
+        path : path
+            Replaced in one step once the new file is complete.
+        """
+        from rom.store import save
+
+        save(self, path)
+
+    def _flat(self, X: Any, t: ArrayLike | None, trajectory: ArrayLike | None) -> Rows:
+        """Snapshots as unscaled numbers with checked times and trajectories."""
+        times = _times_of(X, self.time_axis_)
+        rows = self.flatten_.transform(X)
+        if _is_labelled(X):
+            if t is not None or trajectory is not None:
+                raise TypeError(
+                    "t and trajectory go with NumPy snapshots; labelled ones bring their own time "
+                    "coordinate, and trajectories as a coordinate 'trajectory' along time."
+                )
+            trajectory = np.atleast_1d(X["trajectory"]) if "trajectory" in X.coords else None
+            if times is not None and self.time_axis_ is not None:
+                t = self.time_axis_.to_numbers(times)
+        codes = checks.check_trajectory(trajectory, rows.shape[0])
+        numbers = None if t is None else checks.check_times(t, rows.shape[0], codes)
+        return Rows(rows, numbers, codes)
+
+    def _phase(self, times: Any) -> NDArray[np.intp] | None:
+        """Which entry of the climatology each time needs; None without a climatology."""
+        climatology = None if self.preprocess is None else self.preprocess.climatology
+        if climatology is None:
+            return None
+        if times is None:
+            raise ValueError(
+                f"The {climatology} climatology needs calendar times, but the data carry none: "
+                "give labelled data with a time coordinate."
+            )
+        return phase(times, climatology)
+
+    def _decode(self, Z: NDArray, times: Any) -> Any:
+        phases = self._phase(times)
+        reached = np.isfinite(Z).all(axis=1)  # a rollout is NaN after its end
+        scaled = self.compressor_.inverse_transform(Z[reached])
+        rows = np.full((len(Z), self.n_features_in_), np.nan, dtype=scaled.dtype)
+        if reached.any():
+            rows[reached] = self.preprocess_.inverse_transform(
+                scaled, phase=None if phases is None else phases[reached]
+            )
+        return self.flatten_.inverse_transform(rows, time=times)
+
+    def _dt(self) -> float:
+        return self.dynamics_.dt_ if np.isfinite(self.dynamics_.dt_) else 1.0
+
+    def _step(self, Z: NDArray, u: NDArray | None) -> NDArray:
+        if self.dynamics_.time == "discrete":
+            return self.dynamics_.predict(Z, u=u)
+        step = np.array([0.0, self._dt()])
+        held = [None] * len(Z) if u is None else np.repeat(u[:, None], 2, axis=1)
+        return np.array(
+            [
+                rollout(self.dynamics_, z, step, u=v, throw=False).z[-1]
+                for z, v in zip(Z, held, strict=True)
+            ]
+        )
+
+    def _output_times(self, x0: Any, t: ArrayLike) -> tuple[NDArray[np.float64], Any]:
+        """Times for the integrator, and the labels they get in the result."""
+        given, axis = np.asarray(t), self.time_axis_
+        now = _times_of(x0, axis)
+        if axis is None:
+            return np.asarray(t, dtype=np.float64), given
+        now_number = None if now is None else float(axis.to_numbers(now)[0])
+        if given.dtype.kind in "fiu":
+            numbers = given.astype(np.float64)
+            if now_number is not None:
+                numbers = now_number + (numbers - numbers[0])
+            return numbers, axis.to_times(numbers)
+        numbers = axis.to_numbers(given)
+        if now_number is not None and not np.isclose(numbers[0], now_number):
+            raise ValueError(f"t[0] must be the time of x0, {now[0]}, but it is {given[0]}.")
+        return numbers, given
+
+    def _squared_errors(self, rows: NDArray, t: NDArray, u: NDArray | None) -> NDArray[np.float64]:
+        """Squared error of the rollout from ``rows[0]`` at each later row; inf past its end."""
+        z0 = self.compressor_.transform(rows[:1])[0]
+        z = rollout(self.dynamics_, z0, t, u=u, throw=False).z[1:]
+        error = np.sum((self.compressor_.inverse_transform(z) - rows[1:]) ** 2, axis=1)
+        return np.where(np.isfinite(error), error, np.inf)
+
+    def _label_latent(self, Z: NDArray, times: Any) -> xr.DataArray:
+        dim = "time" if self.time_axis_ is None else self.time_axis_.dim
+        coords = {"mode": np.arange(Z.shape[1])} | ({} if times is None else {dim: times})
+        return xr.DataArray(Z, dims=(dim, "mode"), coords=coords, name="latent")
+
+
+def _is_labelled(X: Any) -> bool:
+    return isinstance(X, xr.DataArray | xr.Dataset)
+
+
+def _times_of(X: Any, axis: TimeAxis | None) -> Any:
+    """Time labels (n_time,) of labelled data; None where there are none."""
+    if axis is None or not _is_labelled(X) or axis.dim not in X.coords:
+        return None
+    return np.atleast_1d(X[axis.dim].values)
+
+
+def _spread(start: int, stop: int, n: int) -> NDArray[np.intp]:
+    """At most `n` numbers spread over ``range(start, stop)``."""
+    return (
+        np.unique(np.linspace(start, stop - 1, n).astype(np.intp))
+        if stop > start
+        else np.empty(0, np.intp)
+    )
+
+
+def _lazy_if_large(X: Any) -> Any:
+    if getattr(X, "nbytes", 0) <= LAZY_BYTES or getattr(X, "chunks", None):
+        return X
+    if _is_labelled(X):
+        return cut_along_time(X)
+    import dask.array as da
+
+    return da.from_array(X, chunks=("auto", -1))
+
+
+def _fit_compressor(compressor: Compressor | None, rows: Any) -> Compressor:
+    if compressor is not None:
+        return clone(compressor).fit(rows)
+    pod = POD(DEFAULT_ENERGY).fit(rows)
+    return pod.truncated(min(pod.rank_, max(1, rows.shape[0] // DEFAULT_TIMES_PER_MODE)))
+
+
+def _as_dataset(fields: Any, times: Any) -> xr.Dataset:
+    """The decoded states as a Dataset, whatever kind they are."""
+    if isinstance(fields, xr.Dataset):
+        return fields
+    if isinstance(fields, xr.DataArray):
+        return fields.to_dataset(name=fields.name or "x")
+    return xr.Dataset({"x": (("time", "feature"), fields)}, coords={"time": times})

@@ -1,0 +1,278 @@
+"""Pictures of checks and rollouts, as Matplotlib figures without any pyplot state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+    from rom.rollout import StabilityReport
+
+MODEL, FLOOR, TRUTH, BAD = "#0b66c3", "#7a7a7a", "#222222", "#c0392b"
+# A model that blows up would otherwise leave no room for anything else.
+WORST_SHOWN = 30.0
+BASELINES = {
+    "persistence": ("persistence", "#d98a00"),
+    "damped_persistence": ("damped persistence", "#8e44ad"),
+    "climatology": ("climatology", "#1e8449"),
+}
+
+
+def plot_report(report: StabilityReport) -> Figure:
+    """Draw a check: error growth with its floor, skill by lead time, valid time of each start.
+
+    Parameters
+    ----------
+    report : StabilityReport
+        From :func:`rom.check`.
+
+    Returns
+    -------
+    Figure
+        Three panels, one above the other; save it with ``figure.savefig(path)``.
+
+    Examples
+    --------
+    >>> import numpy as np, rom
+    >>> from rom.report.plots import plot_report
+    >>> t = np.arange(0, 20, 0.1)
+    >>> X = np.c_[np.cos(t), np.sin(t)] @ np.random.default_rng(0).normal(size=(2, 50))
+    >>> model = rom.ROM(rom.POD(2), rom.OperatorInference("A")).fit(X[:100], t=t[:100])
+    >>> figure = plot_report(rom.check(model, X[100:], t=t[100:], n_starts=5))
+    >>> [ax.get_ylabel() for ax in figure.axes]
+    ['normalised error', 'skill', 'valid time']
+    """
+    data = report.to_dataset()
+    figure = Figure(figsize=(6.4, 8.4), layout="constrained")
+    top, middle, bottom = figure.subplots(3, height_ratios=(3, 2, 2))
+    _draw_errors(top, data)
+    _draw_skill(middle, data)
+    _draw_valid_times(bottom, data)
+    return figure
+
+
+def _draw_errors(ax: Axes, data: xr.Dataset) -> None:
+    lead, error = data["lead"].values, data["error"].values
+    floor = np.sqrt((data["error_floor"].values ** 2).mean(axis=0))
+    ax.plot(lead, _positive(error.T), color=MODEL, alpha=0.25, lw=0.8)
+    ax.plot(lead, _positive(data["rms_error"].values), color=MODEL, lw=2.2, label="model (rms)")
+    ax.plot(lead, _positive(floor), color=FLOOR, ls="--", label="projection floor")
+    for name, (label, color) in BASELINES.items():
+        curve = data["baseline_error"].sel(baseline=name).values
+        ax.plot(lead, _positive(curve), color=color, lw=1.2, label=label)
+    ax.axhline(data.attrs["tolerance"], color=TRUTH, lw=0.8, ls=":", label="tolerance")
+    ax.set(xlabel=_with_unit("lead time", data), ylabel="normalised error", yscale="log")
+    ax.set_ylim(top=min(ax.get_ylim()[1], WORST_SHOWN))
+    ax.margins(x=0)
+    ax.legend(fontsize="small", ncols=2, framealpha=0.8)
+    ax.set_title(report_title(data), loc="left", fontsize="medium")
+
+
+def report_title(data: xr.Dataset) -> str:
+    """The verdict and on how many rollouts it rests; `data` as a report's dataset."""
+    return f"{data.attrs['verdict']} ({data.sizes['start']} rollouts)"
+
+
+def _draw_skill(ax: Axes, data: xr.Dataset) -> None:
+    for name, (label, color) in BASELINES.items():
+        curve = data["skill"].sel(baseline=name).values
+        ax.plot(data["lead"].values, curve, color=color, label=f"over {label}")
+    ax.axhline(0, color=TRUTH, lw=0.8)
+    ax.set(xlabel=_with_unit("lead time", data), ylabel="skill", ylim=(-1, 1.05))
+    ax.margins(x=0)
+    ax.legend(fontsize="small", framealpha=0.8)
+
+
+def _draw_valid_times(ax: Axes, data: xr.Dataset) -> None:
+    start, time = data["start_time"].values, data["valid_time"].values
+    exceeded, bounded = data["exceeded"].values, data["bounded"].values
+    groups = [
+        ("within the tolerance to the end", ~exceeded & bounded, MODEL, "o", MODEL),
+        ("tolerance exceeded", exceeded & bounded, MODEL, "o", "none"),
+        ("left the bound or failed", ~bounded, BAD, "X", BAD),
+    ]
+    for label, chosen, color, marker, face in groups:
+        if chosen.any():
+            ax.vlines(start[chosen], 0, time[chosen], color=color, alpha=0.35)
+            ax.scatter(
+                start[chosen], time[chosen], marker=marker, c=face, edgecolors=color, label=label
+            )
+    ax.axhline(float(data["lead"][-1]), color=TRUTH, lw=0.8, ls=":", label="horizon")
+    ax.set(xlabel=_with_unit("start", data), ylabel="valid time")
+    ax.set_ylim(0, 1.12 * float(data["lead"][-1]))
+    ax.legend(fontsize="small", ncols=4, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+
+
+def _positive(values: NDArray) -> NDArray:
+    """Values a logarithm can show: the error at the first lead time may be exactly zero."""
+    return np.where(values > 0, values, np.nan)
+
+
+def _with_unit(label: str, data: xr.Dataset) -> str:
+    unit = data.attrs.get("time_unit")
+    return f"{label} [{unit}]" if unit else label
+
+
+def plot_rollout(
+    truth: xr.DataArray,
+    forecast: xr.DataArray,
+    *,
+    latent: tuple[xr.DataArray, xr.DataArray] | None = None,
+    training: tuple[Any, Any] | None = None,
+    times: Sequence[Any] | None = None,
+    extent: tuple[float, float, float, float] | None = None,
+    limit: float | None = None,
+    modes: int = 3,
+) -> Figure:
+    """Draw a rollout beside the truth: fields at a few times, latent amplitudes over all.
+
+    Parameters
+    ----------
+    truth, forecast : DataArray, dims (time, *space) with one or two space dimensions
+        The field as it was and as the model has it, at the same space points. Two-dimensional
+        coordinates, such as x and y of a polar grid, are drawn as they lie.
+    latent : pair of DataArray, dims (time, mode), optional
+        Latent amplitudes of the truth (``model.encode(truth)``) and of the rollout (its
+        ``latent``); drawn below the fields.
+    training : pair, optional
+        First and last time of training, shaded.
+    times : sequence, optional
+        When to show the fields; each is shown at the nearest time there is. By default the
+        middle, three quarters and end of `forecast`.
+    extent : (x0, x1, y0, y1), optional
+        The part of a two-dimensional field to show.
+    limit : float, optional
+        Largest absolute value of the colour scale; by default what 98 % of the points shown
+        stay below.
+    modes : int, default 3
+        How many latent amplitudes to draw.
+
+    Returns
+    -------
+    Figure
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> from rom.report.plots import plot_rollout
+    >>> t, x = np.arange(0.0, 5.0, 0.1), np.linspace(0, 6, 40)
+    >>> wave = xr.DataArray(np.cos(x - t[:, None]), coords={"time": t, "x": x}, name="h")
+    >>> figure = plot_rollout(wave, wave, times=[2.0, 4.0])
+    >>> len(figure.axes)
+    4
+    """
+    dim = str(forecast.dims[0])
+    n = forecast.sizes[dim]
+    shown = list(forecast[dim].values[[n // 2, 3 * n // 4, n - 1]] if times is None else times)
+    pairs = [field.sel({dim: shown}, method="nearest") for field in (truth, forecast)]
+    n_latent = 0 if latent is None else min(modes, latent[0].shape[1])
+    figure = Figure(figsize=(3.2 * len(shown) + 0.8, 3.6 + 1.2 * n_latent), layout="constrained")
+    upper, *lower = figure.subfigures(
+        1 + bool(n_latent), squeeze=False, height_ratios=(3.6, 1.2 * n_latent)[: 1 + bool(n_latent)]
+    )[:, 0]
+    _draw_fields(upper, pairs, extent, limit)
+    if latent is not None:
+        _draw_latent(lower[0], latent, n_latent, training, shown)
+    return figure
+
+
+def _draw_fields(figure: Any, pairs: list[xr.DataArray], extent: Any, limit: float | None) -> None:
+    n = pairs[0].shape[0]
+    axes = figure.subplots(2, n, sharex=True, sharey=True, squeeze=False)
+    if limit is None:
+        limit = float(np.nanquantile(np.abs(_seen(pairs[0], extent)), 0.98)) or 1.0
+    for row, name, field in zip(axes, ("full model", "reduced model"), pairs, strict=True):
+        for ax, snapshot in zip(row, field, strict=True):
+            image = _draw_snapshot(ax, snapshot, limit)
+        row[0].set_ylabel(name)
+    dim = str(pairs[0].dims[0])
+    for ax, time in zip(axes[0], pairs[1][dim].values, strict=True):
+        ax.set_title(f"{dim} {_short(time)}", fontsize="medium")
+    if extent is not None:
+        axes[0, 0].axis(extent)
+    if image is not None:
+        figure.colorbar(image, ax=axes, label=_field_label(pairs[0]), shrink=0.8, extend="both")
+
+
+def _draw_snapshot(ax: Axes, snapshot: xr.DataArray, limit: float) -> Any:
+    """A line for a field along one dimension, else a mesh, which is returned."""
+    if snapshot.ndim == 1:
+        ax.plot(snapshot[snapshot.dims[0]].values, snapshot.values, color=MODEL)
+        return None
+    x, y, values = _mesh(snapshot)
+    ax.set_aspect("equal")
+    # Cells of a curved grid have no edges to guess: colour runs from point to point instead.
+    shading: Literal["nearest", "gouraud"] = "nearest" if x.ndim == 1 else "gouraud"
+    return ax.pcolormesh(
+        x, y, values, shading=shading, cmap="RdBu_r", vmin=-limit, vmax=limit, rasterized=True
+    )
+
+
+def _mesh(snapshot: xr.DataArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Coordinates and values of a field, closed where its last column lies beside its first."""
+    flat = [c.values for c in snapshot.coords.values() if c.dims == snapshot.dims]
+    if len(flat) != 2:
+        rows, columns = snapshot.dims
+        return snapshot[columns].values, snapshot[rows].values, snapshot.values
+    x, y = flat
+    gap = np.hypot(x[:, 0] - x[:, -1], y[:, 0] - y[:, -1])
+    step = np.hypot(np.diff(x, axis=1), np.diff(y, axis=1)).max(axis=1)
+    if (gap <= 1.5 * step).all():
+        x, y, values = (np.c_[a, a[:, :1]] for a in (x, y, snapshot.values))
+        return x, y, values
+    return x, y, snapshot.values
+
+
+def _seen(field: xr.DataArray, extent: Any) -> NDArray:
+    """Values inside `extent`, where the field has two-dimensional coordinates."""
+    flat = [c.values for c in field.coords.values() if c.dims == field.dims[1:]]
+    if extent is None or len(flat) != 2:
+        return field.values
+    x, y = flat
+    inside = (x >= extent[0]) & (x <= extent[1]) & (y >= extent[2]) & (y <= extent[3])
+    return field.values[:, inside]
+
+
+def _draw_latent(
+    figure: Any,
+    latent: tuple[xr.DataArray, xr.DataArray],
+    n_modes: int,
+    training: tuple[Any, Any] | None,
+    times: Sequence[Any],
+) -> None:
+    axes = figure.subplots(n_modes, sharex=True, squeeze=False)[:, 0]
+    dim = str(latent[0].dims[0])
+    for k, ax in enumerate(axes):
+        for amplitude, label, color, width in (
+            (latent[0], "full model", TRUTH, 2.0),
+            (latent[1], "reduced model", MODEL, 0.9),
+        ):
+            ax.plot(
+                amplitude[dim].values, amplitude.values[:, k], color=color, lw=width, label=label
+            )
+        if training is not None:
+            ax.axvspan(*training, color="#f0c36d", alpha=0.35, lw=0, label="training")
+        for time in times:
+            ax.axvline(time, color=FLOOR, lw=0.8, ls=":")
+        ax.set_ylabel(f"mode {k + 1}")
+        ax.margins(x=0)
+    axes[0].legend(
+        fontsize="small", ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False
+    )
+    axes[-1].set_xlabel(dim)
+
+
+def _field_label(field: xr.DataArray) -> str:
+    name = str(field.attrs.get("long_name", field.name or ""))
+    return f"{name} [{field.attrs['units']}]" if field.attrs.get("units") else name
+
+
+def _short(time: Any) -> str:
+    return f"{time:.4g}" if np.issubdtype(np.asarray(time).dtype, np.number) else str(time)[:10]

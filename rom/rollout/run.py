@@ -1,0 +1,198 @@
+"""Run a latent model forward in time: the one way in, for every kind of model."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from rom import checks
+from rom.base import Dynamics, HasPolynomial
+from rom.data.trajectory import EVEN_RTOL, even_step
+from rom.rollout.result import Rollout, RolloutError, Status
+
+Stepper = Literal["auto", "rk4", "dopri5", "map"]
+
+# Error per step of the adaptive method, relative to the norm of the state.
+RTOL = 1e-8
+# A state this much smaller than the training states counts as zero in that ratio.
+NEGLIGIBLE = 1e-6
+# Steps the adaptive method may try, compiled and as Python, and how many more per output time.
+STEPS_COMPILED, STEPS_PYTHON, STEPS_PER_OUTPUT = 100_000, 10_000, 100
+
+
+def rollout(
+    dynamics: Dynamics,
+    z0: ArrayLike,
+    t: ArrayLike,
+    *,
+    u: ArrayLike | None = None,
+    stepper: Stepper = "auto",
+    bound: float | None = None,
+    throw: bool = True,
+) -> Rollout:
+    """Run a fitted latent model from state `z0` over the times `t`.
+
+    It ends at ``t[-1]``, or at the first state that is not finite or leaves `bound`, and never
+    hangs: every method has a budget of steps. Models with a polynomial right-hand side run
+    compiled.
+
+    Parameters
+    ----------
+    dynamics : Dynamics
+        A fitted latent model, of time derivatives (continuous) or of next states (discrete).
+    z0 : array_like, shape (rank,)
+        State at ``t[0]``.
+    t : array_like, shape (n_time,)
+        Output times, increasing, in the unit of the training times. A discrete model takes one
+        step from each to the next, so they must be as far apart as its training rows.
+    u : array_like, shape (n_time, n_inputs), optional
+        Inputs at the output times: linear in between (continuous) or held (discrete).
+    stepper : {"auto", "rk4", "dopri5", "map"}, default "auto"
+        "dopri5" is adaptive, to a relative error of 1e-8 per step; "rk4" takes one step per
+        output interval; "map" is for discrete models. "auto" is "dopri5" or "map".
+    bound : float, optional
+        Euclidean norm past which the rollout is ended; ``numpy.inf`` for none. By default
+        ``dynamics.bound_``, 100 times the largest state in training.
+    throw : bool, default True
+        Raise if the rollout ends early; otherwise only its status says so.
+
+    Returns
+    -------
+    Rollout
+        Its ``z`` (n_time, rank) is NaN after ``t_end``.
+
+    Raises
+    ------
+    RolloutError
+        If `throw` and the rollout ends early. The error carries the ``rollout``.
+    ValueError, TypeError
+        If the model is not fitted, or the start, times or inputs do not fit it.
+
+    References
+    ----------
+    .. [1] J. R. Dormand, P. J. Prince, "A family of embedded Runge-Kutta formulae", Journal of
+       Computational and Applied Mathematics 6 (1980) 19-26.
+
+    Examples
+    --------
+    The solution of dz/dt = z² is 1 / (1 / z0 - t), which no rollout can follow past t = 1 / z0.
+
+    >>> import rom
+    >>> model = rom.OperatorInference("H").fit([[1.0], [2.0]], [[1.0], [4.0]])
+    >>> rom.rollout(model, [1.0], [0.0, 0.5]).z.round(6)
+    array([[1.],
+           [2.]])
+    >>> early = rom.rollout(model, [1.0], [0.0, 0.5, 2.0], throw=False)
+    >>> early.status.name, round(early.t_end, 2), early.z[:, 0].round(6)
+    ('LEFT_BOUND', 1.0, array([ 1.,  2., nan]))
+    """
+    if not isinstance(dynamics, Dynamics):
+        raise TypeError(
+            f"rollout runs a latent model (a rom.base.Dynamics), but got a "
+            f"{type(dynamics).__name__}. To run a ROM, call its own rollout method."
+        )
+    check_is_fitted(dynamics)
+    z0 = _check_start(dynamics, z0)
+    t = _check_output_times(dynamics, t)
+    u = checks.check_inputs(u, len(t), n_inputs=dynamics.n_inputs_)
+    u = np.zeros((len(t), 0)) if u is None else np.ascontiguousarray(u)
+    bound = float(dynamics.bound_ if bound is None else bound)
+    if not bound > 0:
+        raise ValueError(f"bound must be a positive number, but it is {bound}.")
+    method = _check_stepper(dynamics, stepper)
+    _check_targets(dynamics, z0, u[0])
+    with np.errstate(all="ignore"):
+        z, code, t_end, n_steps = _run(dynamics, method, z0, t, u, bound)
+    result = Rollout(
+        t=t, z=z, status=list(Status)[code], t_end=float(t_end), bound=bound, n_steps=int(n_steps)
+    )
+    if throw and result.status is not Status.COMPLETED:
+        raise RolloutError(result)
+    return result
+
+
+def _run(
+    dynamics: Dynamics,
+    method: str,
+    z0: NDArray[np.float64],
+    t: NDArray[np.float64],
+    u: NDArray[np.float64],
+    bound: float,
+) -> tuple[NDArray[np.float64], int, float, int]:
+    # numba takes about half a second to import: only those who roll out wait for it.
+    from rom.rollout import steppers
+
+    if np.linalg.norm(z0) > bound:
+        z = np.full((len(t), len(z0)), np.nan)
+        z[0] = z0
+        return z, steppers.LEFT_BOUND, t[0], 0
+    polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
+    options: tuple[Any, ...] = (z0, t, u, bound)
+    if method == "dopri5":
+        size = dynamics.bound_ / 100
+        atol = RTOL * NEGLIGIBLE * (size if 0 < size < np.inf else 1.0)
+        budget = STEPS_PYTHON if polynomial is None else STEPS_COMPILED
+        options += (RTOL, float(atol), budget + STEPS_PER_OUTPUT * len(t))
+    if polynomial is not None:
+        return steppers.COMPILED[method](steppers.terms_of(polynomial), *options)
+    return steppers.PLAIN[method](lambda z, u: _predict_one(dynamics, z, u), *options)
+
+
+def _predict_one(
+    dynamics: Dynamics, z: NDArray[np.float64], u: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    if not np.isfinite(z).all():
+        return np.full(len(z), np.nan)
+    return dynamics._predict(z[None], u[None] if len(u) else None)[0]
+
+
+def _check_start(dynamics: Dynamics, z0: ArrayLike) -> NDArray[np.float64]:
+    z0 = np.array(z0, dtype=np.float64)
+    rank = dynamics.n_features_in_
+    if z0.shape != (rank,):
+        raise ValueError(
+            f"z0 must be one state of shape ({rank},), as {type(dynamics).__name__} was fitted, "
+            f"but its shape is {z0.shape}."
+        )
+    bad = np.flatnonzero(~np.isfinite(z0))
+    if bad.size:
+        raise ValueError(f"z0 must be finite, but z0[{bad[0]}] is {z0[bad[0]]}.")
+    return z0
+
+
+def _check_output_times(dynamics: Dynamics, t: ArrayLike) -> NDArray[np.float64]:
+    t = np.ascontiguousarray(checks.check_times(t, np.size(t)))
+    if not t.size:
+        raise ValueError("t must hold at least one time, that of z0, but it is empty.")
+    if dynamics.time == "discrete" and len(t) > 1:
+        name = type(dynamics).__name__
+        step = even_step(t, [slice(0, len(t))], needed_by=f"A rollout of {name} (discrete)")
+        if abs(step - dynamics.dt_) > EVEN_RTOL * dynamics.dt_:
+            raise ValueError(
+                f"{name} is a discrete model of step {dynamics.dt_:g}, as its training times, but "
+                f"the step of t is {step:g}."
+            )
+    return t
+
+
+def _check_stepper(dynamics: Dynamics, stepper: str) -> str:
+    allowed = {"continuous": ["dopri5", "rk4"], "discrete": ["map"]}[dynamics.time]
+    if stepper not in ["auto", *allowed]:
+        raise ValueError(
+            f"stepper must be one of {['auto', *allowed]} for a {dynamics.time} model, "
+            f"but it is {stepper!r}."
+        )
+    return allowed[0] if stepper == "auto" else stepper
+
+
+def _check_targets(dynamics: Dynamics, z0: NDArray[np.float64], u: NDArray[np.float64]) -> None:
+    with np.errstate(all="ignore"):
+        n_targets = _predict_one(dynamics, z0, u).size
+    if n_targets != len(z0):
+        raise ValueError(
+            f"A rollout needs one target per latent coordinate, but {type(dynamics).__name__} was "
+            f"fitted with {n_targets} targets for {len(z0)} coordinates."
+        )

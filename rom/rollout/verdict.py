@@ -1,0 +1,118 @@
+"""The verdict on a check and its reasons, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rom.rollout.horizon import skilful_span
+from rom.rollout.result import Status
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+# Variability past this many times the reference's counts as growth, even within the bound.
+GROWN = 2.0
+
+
+def verdict_of(data: xr.Dataset) -> str:
+    """The verdict on a check, in a few words; `data` as in :class:`StabilityReport`."""
+    if not data["bounded"].all():
+        return "unstable"
+    late = _late_variability(data)
+    if late > GROWN:
+        return f"bounded, but its variability grew to {late:.3g} times the reference's"
+    if not data["exceeded"].any():
+        return "stable and accurate to the horizon"
+    span = skilful_span(data["skill"], data["lead"])
+    if span is None:
+        return "stable but no better than its baselines"
+    return f"stable, skilful to lead time {_time(span[1], data)}"
+
+
+def reasons_of(data: xr.Dataset) -> tuple[str, ...]:
+    """The reasons of the verdict, in sentences; `data` as in :class:`StabilityReport`."""
+    return (
+        *_endings(data),
+        _validity(data),
+        _split(data),
+        _skill(data),
+        _variability(data),
+        _cost(data),
+    )
+
+
+def _endings(data: xr.Dataset) -> list[str]:
+    n, horizon = data.sizes["start"], _time(float(data["lead"][-1]), data)
+    ended = data.isel(start=np.flatnonzero(~data["bounded"].values))
+    if not ended.sizes["start"]:
+        return [
+            f"All {n} rollouts stayed within the bound {data.attrs['bound']:.3g} to lead time "
+            f"{horizon}."
+        ]
+    lines = []
+    for name, count in Counter(ended["status"].values.tolist()).most_common():
+        first = float(ended["end_lead"].values[ended["status"].values == name].min())
+        lines.append(
+            f"{count} of {n} rollouts ended before lead time {horizon}, the first at "
+            f"{_time(first, data)} (bound {data.attrs['bound']:.3g}). {Status[name].value}"
+        )
+    return lines
+
+
+def _validity(data: xr.Dataset) -> str:
+    times, n = data["valid_time"].values, data.sizes["start"]
+    return (
+        f"The error exceeded {data.attrs['tolerance']:g} of the natural variability in "
+        f"{int(data['exceeded'].sum())} of {n} rollouts; the median valid time is "
+        f"{_time(float(np.median(times)), data)} (from {times.min():.4g} to {times.max():.4g})."
+    )
+
+
+def _split(data: xr.Dataset) -> str:
+    floor = float(np.sqrt((data["error_floor"] ** 2).mean()))
+    dynamics = float(np.sqrt((data["error_dynamics"] ** 2).mean()))
+    wanted = "a larger rank" if floor > dynamics else "better dynamics"
+    return (
+        f"Root mean square error from the projection: {floor:.3g}; from the dynamics, while the "
+        f"rollouts ran: {dynamics:.3g}. The larger part calls for {wanted}."
+    )
+
+
+def _skill(data: xr.Dataset) -> str:
+    span = skilful_span(data["skill"], data["lead"])
+    if span is None:
+        return "At no lead time does it beat persistence, climatology and damped persistence."
+    share = float((data["skill"] > 0).all("baseline").mean())
+    return (
+        f"It beats persistence, climatology and damped persistence at {share:.0%} of the lead "
+        f"times, the first {_time(span[0], data)}, the last {_time(span[1], data)}."
+    )
+
+
+def _variability(data: xr.Dataset) -> str:
+    late = _late_variability(data)
+    if np.isnan(late):
+        return "The rollouts' variability at late lead times is unknown: some ended early."
+    return f"In the later half the rollouts' variability is {late:.3g} times the reference's."
+
+
+def _late_variability(data: xr.Dataset) -> float:
+    return float(data["variability_ratio"][data.sizes["lead"] // 2 :].mean(skipna=False))
+
+
+def _cost(data: xr.Dataset) -> str:
+    full, reduced = float(data["full_seconds"].median()), float(data["reduced_seconds"].median())
+    if np.isnan(full):
+        return "Cost was not compared: the reference is data, not a model that was run."
+    return (
+        f"The full model took {full:.3g} s a run, the reduced one {reduced:.3g} s with decoding: "
+        f"{float((data['full_seconds'] / data['reduced_seconds']).median()):.3g} times less."
+    )
+
+
+def _time(value: float, data: xr.Dataset) -> str:
+    unit = data.attrs["time_unit"]
+    return f"{value:.4g}" if unit in ("", "1") else f"{value:.4g} {unit}"

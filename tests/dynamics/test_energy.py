@@ -1,0 +1,36 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from rom.dynamics import PolynomialLibrary, SINDy
+from rom.dynamics.energy import energy_production
+from rom.dynamics.library import monomials
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(2, 3), st.integers(0, 2))
+def test_its_kernel_is_where_nonlinear_terms_do_no_work(seed, rank, degree, n_inputs):
+    rng = np.random.default_rng(seed)
+    Z = rng.normal(size=(100, rank))
+    exponents = PolynomialLibrary(degree).exponents(rank + n_inputs)
+    G = energy_production(exponents, Z)
+    linear = (exponents[:, :rank].sum(axis=1) < 2) | exponents[:, rank:].any(axis=1)
+    assert not G.reshape(len(G), rank, -1)[:, :, linear].any()
+    coef = rng.normal(size=G.shape[1])
+    coef -= np.linalg.pinv(G) @ (G @ coef)
+    nonlinear = coef.reshape(rank, -1)[:, ~linear]
+    work = np.sum(Z * (monomials(Z, exponents[~linear, :rank]) @ nonlinear.T), axis=1)
+    assert_allclose(work, 0, atol=1e-10)
+
+
+def test_a_large_penalty_makes_a_fitted_model_preserve_energy():
+    rng = np.random.default_rng(0)
+    Z, y = rng.normal(size=(200, 3)), rng.normal(size=(200, 3))
+    works = []
+    for energy in (0.0, 1e8):
+        model = SINDy(threshold=0.0, energy=energy).fit(Z, y)
+        nonlinear = model.polynomial().exponents.sum(axis=1) == 2
+        terms = monomials(Z, model.polynomial().exponents[nonlinear])
+        works.append(np.abs(np.sum(Z * (terms @ model.coef_[:, nonlinear].T), axis=1)).max())
+    assert works[1] < 1e-6 * works[0]

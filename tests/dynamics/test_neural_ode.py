@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+from scipy.linalg import expm
+
+from rom.data.trajectory import segments
+from rom.dynamics.neural_ode import NeuralODE, _hold_out
+
+OSCILLATOR = np.array([[0.0, 1.0], [-1.0, 0.0]])
+SPIRAL = np.array([[-0.1, 1.5], [-1.5, -0.1]])
+
+
+def linear(A, t, z0=(1.0, 0.0)):
+    return np.stack([expm(A * time) @ z0 for time in t])
+
+
+def flow(model, z0, t):
+    """The model's own flow, to tight tolerances."""
+    rhs = lambda _, z: model.predict(z[None])[0]  # noqa: E731
+    return solve_ivp(rhs, (t[0], t[-1]), z0, t_eval=t, rtol=1e-8, atol=1e-10).y.T
+
+
+def error(model, truth, t):
+    difference = np.linalg.norm(flow(model, truth[0], t) - truth, axis=1)
+    return difference.max() / np.sqrt((truth**2).sum(axis=1).mean())
+
+
+def quick(**options):
+    return NeuralODE(**{"hidden": (16,), "max_iter": 120, "random_state": 0, **options})
+
+
+@pytest.fixture(scope="module")
+def oscillator():
+    t = np.linspace(0, 12, 150)
+    Z = linear(OSCILLATOR, t)
+    return t, Z, quick().fit(Z, t=t)
+
+
+def test_oscillator_flow_far_past_training(oscillator):
+    _, _, model = oscillator
+    t = np.linspace(0, 60, 600)
+    assert error(model, linear(OSCILLATOR, t), t) < 0.02
+
+
+def test_lotka_volterra_flow():
+    rhs = lambda _, z: [z[0] * (1 - z[1]), z[1] * (z[0] - 1)]  # noqa: E731
+    t = np.linspace(0, 20, 200)
+    solve = lambda t: solve_ivp(rhs, (0, t[-1]), (2, 1), t_eval=t, rtol=1e-9, atol=1e-11).y.T  # noqa: E731
+    model = quick(hidden=(32,)).fit(solve(t), t=t)
+    t = np.linspace(0, 40, 400)
+    assert error(model, solve(t), t) < 0.02
+
+
+def test_spiral_on_uneven_times_of_any_units():
+    rng = np.random.default_rng(0)
+    t = np.sort(rng.uniform(0, 15, 250))
+    t = t[np.r_[True, np.diff(t) > 1e-3]]
+    size, offset = np.array([1e3, 1e-3]), np.array([5e3, 0.0])
+    model = quick().fit(linear(SPIRAL, t) * size + offset, t=t)
+    even = np.linspace(0, 15, 200)
+    unscaled = (flow(model, size * [1.0, 0.0] + offset, even) - offset) / size
+    assert np.abs(unscaled - linear(SPIRAL, even)).max() < 0.03
+
+
+def test_shooting_beats_slopes_where_states_are_noisy():
+    t = np.linspace(0, 20, 300)
+    truth = linear(OSCILLATOR, t)
+    noisy = truth + 0.01 * np.random.default_rng(1).normal(size=truth.shape)
+    from rom.data.derivative import derivative
+
+    shot = quick().fit(noisy, t=t)
+    matched = quick().fit(noisy, derivative(noisy, t)[1])
+    assert error(shot, truth, t) < 0.1
+    assert error(shot, truth, t) < 0.5 * error(matched, truth, t)
+
+
+def test_inputs_drive_the_state():
+    """z' = -z + u: the model knows the response to an input it never saw."""
+    t = np.linspace(0, 20, 300)
+
+    def respond(u):
+        return solve_ivp(lambda s, z: -z + u(s), (0, 20), [0.0], t_eval=t, rtol=1e-9).y.T
+
+    seen = lambda s: np.sin(s) + 0.5 * np.sin(3.1 * s)  # noqa: E731
+    model = quick().fit(respond(seen), t=t, u=seen(t))
+    unseen = lambda s: 0.8 * np.cos(1.7 * s)  # noqa: E731
+    run = solve_ivp(
+        lambda s, z: model.predict(z[None], u=[[unseen(s)]])[0], (0, 20), [0.0], t_eval=t
+    ).y.T
+    assert np.abs(run - respond(unseen)).max() < 0.05
+    with pytest.raises(ValueError, match="fitted with 1 inputs"):
+        model.predict([[0.0]])
+
+
+def test_same_seed_same_bits_other_seed_other_weights(oscillator):
+    t, Z, model = oscillator
+    again = quick().fit(Z, t=t)
+    for a, b in zip(model.weights_ + model.biases_, again.weights_ + again.biases_, strict=True):
+        assert np.array_equal(a, b)
+    assert np.array_equal(model.history_, again.history_)
+    other = quick(max_iter=5, random_state=1).fit(Z, t=t)
+    assert not np.array_equal(model.weights_[0], other.weights_[0])
+
+
+def test_weights_are_the_whole_model(oscillator):
+    t, Z, model = oscillator
+    copy = quick(max_iter=1, random_state=7).fit(Z, t=t)
+    for name in ("weights_", "biases_"):
+        setattr(copy, name, [value.copy() for value in getattr(model, name)])
+    assert np.array_equal(flow(copy, Z[0], t), flow(model, Z[0], t))
+
+
+def test_fit_leaves_its_data_and_the_process_as_they_were():
+    import torch
+
+    t = np.linspace(0, 3, 40)
+    Z = linear(SPIRAL, t)
+    before = Z.copy()
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    quick(max_iter=3).fit(Z, t=t)
+    assert np.array_equal(Z, before)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_never_across_the_end_of_a_trajectory():
+    """Two pieces of orbit far apart: a step between them would be a slope of hundreds."""
+    t = np.linspace(0, 6, 80)
+    Z = np.vstack([linear(OSCILLATOR, t), linear(OSCILLATOR, t, (0.0, -2.0))])
+    label = np.repeat(["a", "b"], 80)
+    model = quick().fit(Z, t=np.r_[t, t], trajectory=label)
+    assert np.abs(model.predict(Z) - Z @ OSCILLATOR.T).max() < 0.05
+
+
+def test_never_across_a_gap():
+    t = np.r_[np.linspace(0, 5, 70), np.linspace(40, 45, 70)]
+    Z = linear(OSCILLATOR, t)
+    model = quick().fit(Z, t=t)
+    assert np.abs(model.predict(Z) - Z @ OSCILLATOR.T).max() < 0.05
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.15, 0.5])
+def test_held_out_windows_share_only_their_first_row_with_training(fraction):
+    pieces = segments(None, np.repeat([0, 1, 2], [100, 5, 60]))
+    train, held = _hold_out(pieces, fraction, window=8)
+    rows = [np.arange(piece.start, piece.stop) for piece in train]
+    assert all(any(p.start <= s.start < s.stop <= p.stop for p in pieces) for s in train + held)
+    if fraction == 0.0:
+        assert held == train == pieces
+        return
+    firsts = [piece.start for piece in held]
+    assert set(np.concatenate(rows)) & {r for s in held for r in range(s.start, s.stop)} == set(
+        firsts
+    )
+    assert {piece.stop - piece.start for piece in held} == {9}
+    assert 0.5 * fraction < 8 * len(held) / 165 < 1.1 * fraction
+
+
+def test_stops_when_the_held_out_loss_no_longer_falls_and_keeps_the_best():
+    rng = np.random.default_rng(0)
+    t = np.linspace(0, 10, 120)
+    Z = linear(SPIRAL, t) + 0.2 * rng.normal(size=(120, 2))
+    model = quick(max_iter=2000, patience=2).fit(Z, t=t)
+    assert model.stop_reason_ == "the held-out loss stopped falling"
+    assert model.n_iter_ < 4000
+    assert model.history_[:, 2].argmin() == len(model.history_) - 1 - 2
+
+
+def test_every_rollout_is_bounded(oscillator):
+    """Past the radius where the pull exceeds the network's largest slope, the distance shrinks."""
+    _, Z, model = oscillator
+    largest = np.abs(model.weights_[-1]).sum(axis=0) + np.abs(model.biases_[-1])
+    slope = np.linalg.norm(model.slope_scale_ / model.scale_ * largest)
+    trap = model.radius_ + slope / model.pull_
+    direction = np.random.default_rng(0).normal(size=(200, 2))
+    for far in (1.001 * trap, 10 * trap, 1e6 * trap):
+        x = far * direction / np.linalg.norm(direction, axis=1, keepdims=True)
+        dx = model.predict(model.mean_ + model.scale_ * x) / model.scale_
+        assert np.all((x * dx).sum(axis=1) < 0)
+    assert np.linalg.norm((Z - model.mean_) / model.scale_, axis=1).max() < model.radius_
+
+
+def test_given_slopes_need_no_times_and_may_be_of_another_number():
+    rng = np.random.default_rng(0)
+    Z = rng.uniform(-1, 1, size=(200, 2))
+    model = quick().fit(Z, Z[:, :1] * Z[:, 1:])
+    assert model.predict(Z).shape == (200, 1)
+    assert np.abs(model.predict(Z) - Z[:, :1] * Z[:, 1:]).max() < 0.02
+
+
+@pytest.mark.parametrize("n", [2, 3, 9])
+def test_few_rows(n):
+    t = np.linspace(0, 1, n)
+    model = quick(max_iter=5).fit(linear(SPIRAL, t), t=t)
+    assert np.isfinite(model.predict([[1.0, 0.0]])).all()
+
+
+def test_constant_column_is_no_trouble():
+    t = np.linspace(0, 6, 60)
+    Z = np.column_stack([linear(OSCILLATOR, t), np.full(60, 3.0)])
+    model = quick().fit(Z, t=t)
+    assert np.abs(model.predict(Z)[:, 2]).max() < 1e-2
+
+
+def test_a_loss_that_is_not_finite_ends_the_fit_with_the_last_good_weights():
+    from rom.dynamics.shooting import NOT_FINITE, minimise
+
+    start = [np.array([3.0])]
+    loss = lambda p, x: (p[0] * x).sum().log()  # noqa: E731
+    outcome = minimise(
+        start, loss, (np.ones(1),), (-np.ones(1),), max_iter=5, patience=3, device="cpu", label=""
+    )
+    assert outcome.reason == NOT_FINITE
+    assert np.array_equal(outcome.parameters[0], start[0])
+
+
+def test_runge_kutta_converges_at_fourth_order():
+    import torch
+
+    from rom.dynamics.shooting import shoot
+
+    A = torch.tensor(SPIRAL)
+    z, u, h = torch.tensor([[1.0, 0.0]]).double(), torch.zeros(1, 2, 0), torch.ones(1, 1).double()
+    exact = linear(SPIRAL, [1.0])[0]
+    errors = [
+        np.abs(shoot(lambda z, u: z @ A.T, z, u, h, n)[0, 0].numpy() - exact).max() for n in (8, 16)
+    ]
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(4, abs=0.2)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_refuses_what_is_not_finite(value):
+    Z = linear(SPIRAL, np.arange(5.0))
+    Z[3, 1] = value
+    with pytest.raises(ValueError, match=r"NaN|infinity"):
+        quick().fit(Z, t=np.arange(5.0))
+
+
+def test_refuses_with_reasons():
+    t = np.arange(6.0)
+    Z = linear(SPIRAL, t)
+    with pytest.raises(ValueError, match="Unit spacing is never assumed"):
+        quick().fit(Z)
+    with pytest.raises(ValueError, match="positive whole numbers"):
+        quick(hidden=(0,)).fit(Z, t=t)
+    with pytest.raises(ValueError, match="stands alone"):
+        quick().fit(Z, t=t, trajectory=np.arange(6))

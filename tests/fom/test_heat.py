@@ -1,0 +1,38 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rom.fom import Heat
+
+
+def operator(model):
+    """The matrix A of dq/dt = A q."""
+    dx = model.length / (model.n + 1)
+    ones = np.ones(model.n - 1)
+    return model.diffusivity / dx**2 * (np.diag(ones, 1) + np.diag(ones, -1) - 2 * np.eye(model.n))
+
+
+def test_eigenvalues_are_those_of_the_difference_matrix():
+    model = Heat(diffusivity=0.3, n=20, length=2.0)
+    exact = np.linalg.eigvalsh(operator(model))[::-1]
+    np.testing.assert_allclose(model.eigenvalues(), exact, rtol=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(t=st.floats(1e-6, 1.0), seed=st.integers(0, 1000))
+def test_runs_are_the_exponential_of_the_matrix(t, seed):
+    model = Heat(n=11)
+    values, vectors = np.linalg.eigh(operator(model))
+    q0 = np.random.default_rng(seed).normal(size=model.n)
+    exact = vectors @ (np.exp(values * t) * (vectors.T @ q0))
+    np.testing.assert_allclose(model.simulate(q0, [0.0, t])[1], exact, atol=1e-12)
+
+
+def test_grids_converge_with_second_order_to_the_fourier_series():
+    t, k = 0.05, np.arange(1, 60, 2)[:, np.newaxis]
+    errors = []
+    for n in (15, 31, 63):
+        q = Heat(n=n).simulate(Heat(n=n).initial_state(), [0.0, t])[1]
+        terms = 8 / (np.pi * k) ** 3 * np.exp(-((np.pi * k) ** 2) * t)
+        errors.append(abs(q - (terms * np.sin(np.pi * k * q.x.to_numpy())).sum(axis=0)).max())
+    np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 2, atol=0.05)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import rom
+from rom.report.plots import MODEL, _mesh, plot_report, plot_rollout
+
+T = np.arange(0, 20, 0.1)
+X = np.c_[np.cos(T), np.sin(T)] @ np.random.default_rng(0).normal(size=(2, 30))
+
+
+def checked(growth=0.0, t=T):
+    model = rom.ROM(rom.POD(2), rom.OperatorInference("A")).fit(X[:100], t=T[:100])
+    model.dynamics_.A_ = model.dynamics_.A_ + growth * np.eye(2)
+    return rom.check(model, X[100:], t=t[100:], n_starts=4)
+
+
+def curve(ax, label):
+    return next(line for line in ax.lines if line.get_label() == label)
+
+
+def png(figure, path):
+    figure.savefig(path, dpi=40)
+    return path.read_bytes()[:8]
+
+
+def test_report_shows_the_figures_of_its_dataset(tmp_path):
+    report = checked(growth=0.5)
+    data = report.to_dataset()
+    figure = plot_report(report)
+    errors, skill, valid = figure.axes
+    model = curve(errors, "model (rms)")
+    seen = data["rms_error"].values > 0
+    assert np.array_equal(model.get_ydata()[seen], data["rms_error"].values[seen])
+    assert curve(errors, "tolerance").get_ydata()[0] == data.attrs["tolerance"]
+    assert np.array_equal(
+        curve(skill, "over climatology").get_ydata(), data["skill"].sel(baseline="climatology")
+    )
+    points = np.vstack([c.get_offsets() for c in valid.collections if len(c.get_offsets()) == 4])
+    assert np.allclose(np.sort(points[:, 0]), data["start_time"])
+    assert np.allclose(np.sort(points[:, 1]), np.sort(data["valid_time"]))
+    assert report.verdict in errors.get_title(loc="left")
+    assert png(figure, tmp_path / "report.png") == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_model_that_blows_up_is_marked_and_leaves_the_scale_readable(tmp_path):
+    report = checked(growth=30.0)
+    assert not report.stable
+    errors, _, valid = plot_report(report).axes
+    assert errors.get_ylim()[1] <= 30
+    assert "left the bound or failed" in valid.get_legend_handles_labels()[1]
+    assert png(plot_report(report), tmp_path / "report.png")
+
+
+def polar():
+    theta, r = np.arange(0, 360, 15.0), np.array([1.0, 2.0, 3.0])
+    angle = np.deg2rad(theta)
+    t = np.arange(0.0, 5.0, 0.5)
+    values = np.cos(angle - t[:, None, None]) * r[:, None]
+    return xr.DataArray(
+        values,
+        dims=("time", "r", "theta"),
+        coords={
+            "time": t,
+            "r": r,
+            "theta": theta,
+            "x": (("r", "theta"), r[:, None] * np.cos(angle)),
+            "y": (("r", "theta"), r[:, None] * np.sin(angle)),
+        },
+        name="vorticity",
+        attrs={"units": "1/s"},
+    )
+
+
+def test_a_ring_is_closed_and_an_open_grid_is_not():
+    field = polar()[0]
+    x, _, values = _mesh(field)
+    assert x.shape == values.shape == (3, 25)
+    assert np.array_equal(values[:, 0], values[:, -1])
+    assert _mesh(field[:, :12])[2].shape == (3, 12)
+
+
+def test_rollout_shows_both_fields_and_the_latent_amplitudes(tmp_path):
+    field = polar()
+    latent = xr.DataArray(
+        np.c_[np.cos(field.time), np.sin(field.time)],
+        dims=("time", "mode"),
+        coords={"time": field.time},
+    )
+    figure = plot_rollout(
+        field,
+        2 * field,
+        latent=(latent, -latent),
+        training=(0.0, 2.0),
+        times=[2.1, 4.0],
+        extent=(-2.1, 2.1, -2.1, 2.1),
+    )
+    titled = [ax for ax in figure.axes if ax.get_title()]
+    assert [ax.get_title() for ax in titled] == ["time 2", "time 4"]
+    amplitudes = [ax for ax in figure.axes if ax.get_ylabel().startswith("mode")]
+    assert len(amplitudes) == 2
+    lines = amplitudes[1].lines
+    assert np.array_equal(lines[0].get_ydata(), latent[:, 1])
+    assert np.array_equal(lines[1].get_ydata(), -latent[:, 1])
+    assert lines[1].get_color() == MODEL
+    meshes = [m for ax in figure.axes[:4] for m in ax.collections]
+    assert len({m.get_clim() for m in meshes}) == 1
+    assert png(figure, tmp_path / "rollout.png")
+
+
+@pytest.mark.parametrize("dates", [False, True])
+def test_rollout_of_fields_on_a_map_with_land(tmp_path, dates):
+    t = np.arange("2000-01", "2000-07", dtype="datetime64[M]").astype("datetime64[ns]")
+    field = xr.DataArray(
+        np.random.default_rng(0).normal(size=(6, 4, 5)),
+        coords={
+            "time": t if dates else np.arange(6.0),
+            "lat": np.arange(4.0),
+            "lon": np.arange(5.0),
+        },
+        dims=("time", "lat", "lon"),
+    )
+    field[:, 0, 0] = np.nan
+    figure = plot_rollout(field, field)
+    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert titles[-1] == ("time 2000-06-01" if dates else "time 5")
+    assert png(figure, tmp_path / "map.png")
+
+
+def test_no_pyplot_state():
+    before = "matplotlib.pyplot" in sys.modules
+    plot_report(checked())
+    assert ("matplotlib.pyplot" in sys.modules) == before

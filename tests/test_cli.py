@@ -1,0 +1,144 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import rom
+from rom.cli import main
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Ten years of months on a masked map, in a file."""
+    rng = np.random.default_rng(0)
+    n_time = 120
+    phase = 2 * np.pi * np.arange(n_time) / 30
+    maps = rng.normal(size=(2, 6, 8))
+    values = 20 + np.cos(phase)[:, None, None] * maps[0] + np.sin(phase)[:, None, None] * maps[1]
+    values[:, 0, :3] = np.nan
+    time = xr.date_range("1990-01-01", periods=n_time, freq="MS", use_cftime=False)
+    sst = xr.DataArray(values, dims=("time", "lat", "lon"), coords={"time": time}, name="sst")
+    path = tmp_path / "sst.nc"
+    sst.assign_attrs(units="degC").to_dataset().assign(area=("lat", np.ones(6))).to_netcdf(path)
+    return path
+
+
+@pytest.fixture
+def model(data, tmp_path):
+    path = tmp_path / "model.nc"
+    command = ["fit", data, "--var", "sst", "--rank", "2", "--train-until", "1997-06", "-o", path]
+    assert run(*command) == 0
+    return path
+
+
+def run(*args):
+    return main([str(a) for a in args])
+
+
+def test_fit_trains_on_the_range_asked_for(model, capsys):
+    assert rom.load(model).latent_.shape == (90, 2)
+    assert run("info", model) == 0
+    out = capsys.readouterr().out
+    for words in (
+        "POD of rank 2",
+        "DMD (discrete time)",
+        "90 snapshots of sst",
+        "1997-06-01",
+        "z0[n+1] =",
+    ):
+        assert words in out
+
+
+def test_rollout_writes_a_labelled_forecast(model, data, tmp_path):
+    out = tmp_path / "forecast.nc"
+    assert run("rollout", model, "--from", data, "--at", "1997-06", "--steps", "24", "-o", out) == 0
+    with xr.open_dataset(out) as forecast, xr.open_dataset(data) as truth:
+        assert forecast.sizes["time"] == 25
+        assert forecast.sst.attrs["units"] == "degC"
+        np.testing.assert_array_equal(forecast.time, truth.time[89:114])
+        np.testing.assert_allclose(forecast.sst, truth.sst[89:114], atol=1e-6)
+
+
+def test_rollout_starts_from_the_last_snapshot_by_default(model, data, tmp_path):
+    out = tmp_path / "forecast.nc"
+    assert run("rollout", model, "--from", data, "--steps", "3", "-o", out) == 0
+    with xr.open_dataset(out) as forecast:
+        assert str(forecast.time.values[0])[:7] == "1999-12"
+
+
+def test_check_uses_what_comes_after_training_and_writes_reports(model, data, tmp_path, capsys):
+    report, page = tmp_path / "report.json", tmp_path / "report.html"
+    assert run("check", model, data, "--json", report, "--html", page) == 0
+    assert "30 snapshots after the training range" in capsys.readouterr().out
+    assert json.loads(report.read_text())["stable"] is True
+    assert "<html" in page.read_text()
+
+
+def test_unstable_model_has_exit_status_one(model, data, tmp_path):
+    grown = rom.load(model)
+    grown.dynamics_.A_ = 3 * grown.dynamics_.A_
+    grown.save(model)
+    assert run("check", model, data) == 1
+    out = tmp_path / "forecast.nc"
+    assert run("rollout", model, "--from", data, "--steps", "50", "-o", out) == 1
+    with xr.open_dataset(out) as forecast:
+        assert forecast.attrs["status"] == "LEFT_BOUND"
+
+
+@pytest.mark.parametrize("kind", ["sindy", "opinf", "neural-ode"])
+def test_every_kind_of_dynamics_can_be_asked_for(kind, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(rom.NeuralODE.__init__, "__kwdefaults__", _short_training())
+    out = tmp_path / "model.nc"
+    assert run("fit", data, "--var", "sst", "--energy", "0.9", "--dynamics", kind, "-o", out) == 0
+    assert type(rom.load(out).dynamics_).__name__ in ("SINDy", "OperatorInference", "NeuralODE")
+
+
+def _short_training():
+    return {**(rom.NeuralODE.__init__.__kwdefaults__ or {}), "max_iter": 3}
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["fit", "nowhere.nc", "-o", "m.nc"], "nowhere.nc"),
+        (["fit", "{data}", "--var", "temp", "-o", "{dir}/m.nc"], "temp"),
+        (["fit", "{data}", "--var", "sst", "--rank", "999", "-o", "{dir}/m.nc"], "999"),
+        (["fit", "{data}", "--var", "sst", "--train-until", "1950", "-o", "{dir}/m.nc"], "1950"),
+        (["fit", "{data}", "--var", "sst", "-o", "{dir}/none/m.nc"], "no folder"),
+        (
+            [
+                "rollout",
+                "{model}",
+                "--from",
+                "{data}",
+                "--at",
+                "2050",
+                "--steps",
+                "3",
+                "-o",
+                "{dir}/f.nc",
+            ],
+            "2050",
+        ),
+        (["rollout", "{model}", "--from", "{data}", "--steps", "0", "-o", "{dir}/f.nc"], "--steps"),
+        (["check", "{data}", "{data}"], "not a rom model"),
+        (["info", "{dir}/nowhere.nc"], "No such model file"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_status_two(args, words, model, data, tmp_path, capsys):
+    capsys.readouterr()
+    filled = [a.format(model=model, data=data, dir=tmp_path) for a in args]
+    assert main(filled) == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys, rom.cli; rom.cli._parser(); print('numpy' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout == "False\n"
