@@ -221,7 +221,7 @@ def test_trajectories_reach_the_splitter_with_and_without_routing():
     X = np.exp(-0.05 * t)[:, None] * np.array([1.0, 2.0, 3.0]) * (1 + labels)[:, None]
     model = rom.ROM(rom.Identity(), preprocess=rom.Scale(center=False))
     plain = cross_val_score(model, X, cv=LeaveOneTrajectoryOut(), groups=labels)
-    np.testing.assert_allclose(plain, 1, atol=1e-3)
+    assert (plain > 0.99).all()  # fit was not told, and paired across the ends
     with sklearn.config_context(enable_metadata_routing=True):
         model.set_fit_request(trajectory=True).set_score_request(trajectory=True)
         routed = cross_val_score(

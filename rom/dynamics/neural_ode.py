@@ -142,6 +142,7 @@ class NeuralODE(Dynamics):
         rows, slopes = _slopes(series, pieces)
         x = series.Z if series.u is None else np.hstack([series.Z, series.u])
         self.mean_, self.scale_ = x.mean(axis=0), _nonzero(x.std(axis=0))
+        self.scale_[: series.Z.shape[1]] = self.scale_[: series.Z.shape[1]].max()
         self.slope_scale_ = _nonzero(np.sqrt((slopes**2).mean(axis=0)))
         x, slopes = (x - self.mean_) / self.scale_, slopes / self.slope_scale_
         window = min(self.window, max(1, *(piece.stop - piece.start - 1 for piece in pieces)))
