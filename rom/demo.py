@@ -111,6 +111,7 @@ def _write_report(
         training=(0.0, TRAIN_UNTIL),
         times=[30.0, 120.0, 239.0],
         extent=NEAR_WAKE,
+        limit=2.0,
     )
     with atomic_path(out / "wake.png") as path:
         picture.savefig(path, format="png", dpi=110)

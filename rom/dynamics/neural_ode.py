@@ -26,15 +26,17 @@ TRUSTED = 1.5
 class NeuralODE(Dynamics):
     """A neural network as the right-hand side: ``dz/dt = f(z, u)``.
 
-    The network is a multilayer perceptron with tanh units on standardised states and inputs. It
-    is trained twice: first on time derivatives estimated from the samples, which is cheap and
-    brings it near; then on short runs (multiple shooting from the samples themselves), whose
-    error is what counts, through differentiable Runge–Kutta steps as long as the sampling steps,
-    even or not. No run crosses the end of a trajectory or a gap in time. A few windows are held
-    out, to stop early and to choose the weights kept.
+    The network is a multilayer perceptron with tanh units on standardised states and inputs. All
+    coordinates are divided by one scale, as suits those of one basis: small ones then weigh
+    little (scale states of unlike units beforehand). It is trained twice: first on time
+    derivatives estimated from the samples, which is cheap and brings it near; then on short runs
+    (multiple shooting from the samples themselves), whose error is what counts, through
+    differentiable Runge–Kutta steps that end at the sampling times, evenly spaced or not. No run
+    crosses the end of a trajectory or a gap in time. A few windows are held out, to stop early
+    and to choose the weights kept.
 
     A network says nothing where it saw no data. Past one and a half times the largest training
-    state, measured in standard deviations from the mean, a pull back to the mean is added that
+    state, measured from the mean, a pull back to the mean is added that
     grows with the distance. A tanh network is bounded, so the pull wins: every rollout stays
     bounded for all time. Where there are data, the pull is exactly zero.
 
@@ -65,11 +67,12 @@ class NeuralODE(Dynamics):
     biases_ : list of ndarray, shapes (n_out,)
         Layer biases.
     mean_, scale_ : ndarray, shape (rank + n_inputs,)
-        Mean and standard deviation of training states and inputs, in their units.
+        Mean of training states and inputs; what they are divided by: the largest standard
+        deviation of a coordinate for states, its own for each input.
     slope_scale_ : ndarray, shape (n_targets,)
         Root mean square of the training slopes, which the network's output is in units of.
     radius_ : float
-        Where the pull begins, in standard deviations; infinite where the targets given are not
+        Where the pull begins, in standardised distance; infinite where the targets given are not
         slopes of all coordinates.
     pull_ : float
         Its rate, per unit of time: that of the fastest coordinate.
@@ -141,12 +144,10 @@ class NeuralODE(Dynamics):
         pieces = segments(series.t, series.trajectory)
         rows, slopes = _slopes(series, pieces)
         x = series.Z if series.u is None else np.hstack([series.Z, series.u])
-        self.mean_, self.scale_ = x.mean(axis=0), _nonzero(x.std(axis=0))
-        self.scale_[: series.Z.shape[1]] = self.scale_[: series.Z.shape[1]].max()
-        self.slope_scale_ = _nonzero(np.sqrt((slopes**2).mean(axis=0)))
+        rate = self._set_scales(series.Z, x, slopes)
         x, slopes = (x - self.mean_) / self.scale_, slopes / self.slope_scale_
+        self._set_pull(x, rate)
         window = min(self.window, max(1, *(piece.stop - piece.start - 1 for piece in pieces)))
-        gain = self._set_pull(x)
         parts = _hold_out(pieces, self.validation_fraction, window)
         options: dict[str, Any] = {
             "max_iter": self.max_iter, "patience": self.patience, "device": _device(self.device),
@@ -160,26 +161,34 @@ class NeuralODE(Dynamics):
         self.n_iter_ = outcome.n_iter
         if series.y is None:
             assert series.t is not None  # Dynamics.fit has checked
+            gain = self.slope_scale_ / self.scale_[: self.n_features_in_]
             data = [_runs(x, series.t, part, self.n_features_in_, self.window) for part in parts]
-            angle = gain.max() * data[0][2].max()
+            substeps = max(1, math.ceil(rate * data[0][2].max() / MAX_ANGLE))
             outcome = minimise(
-                outcome.parameters, run_loss(gain, math.ceil(angle / MAX_ANGLE)), *data,
+                outcome.parameters, run_loss(gain, substeps), *data,
                 label="NeuralODE 2/2", **options,
             )  # fmt: skip
             self.n_iter_ += outcome.n_iter
         self.weights_, self.biases_ = outcome.parameters[::2], outcome.parameters[1::2]
         self.history_, self.stop_reason_ = outcome.history, outcome.reason
 
-    def _set_pull(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Rates of the standardised coordinates, from which the pull outside the data is set."""
-        rank = self.n_features_in_
-        if len(self.slope_scale_) != rank:
-            self.radius_, self.pull_ = math.inf, 0.0
-            return np.ones(rank)
-        gain = self.slope_scale_ / self.scale_[:rank]
-        self.radius_ = TRUSTED * float(np.linalg.norm(x[:, :rank], axis=1).max()) or math.inf
-        self.pull_ = float(gain.max())
-        return gain
+    def _set_scales(
+        self, Z: NDArray[np.float64], x: NDArray[np.float64], slopes: NDArray[np.float64]
+    ) -> float:
+        """Set what states, inputs and slopes are divided by; return the fastest rate of a state."""
+        rank = Z.shape[1]
+        deviation, slope = x.std(axis=0), np.sqrt((slopes**2).mean(axis=0))
+        self.mean_, self.scale_ = x.mean(axis=0), _nonzero(deviation)
+        self.slope_scale_ = _nonzero(slope)
+        self.scale_[:rank] = deviation[:rank].max() or 1.0
+        if len(slope) != rank:
+            return 0.0
+        return float((slope / _nonzero(deviation[:rank])).max())
+
+    def _set_pull(self, x: NDArray[np.float64], rate: float) -> None:
+        largest = float(np.linalg.norm(x[:, : self.n_features_in_], axis=1).max())
+        self.radius_ = TRUSTED * largest if rate > 0 and largest > 0 else math.inf
+        self.pull_ = rate
 
     def _check_hidden(self) -> None:
         if not all(isinstance(width, Integral) and width > 0 for width in self.hidden):

@@ -48,7 +48,7 @@ def test_lotka_volterra_flow():
     rhs = lambda _, z: [z[0] * (1 - z[1]), z[1] * (z[0] - 1)]  # noqa: E731
     t = np.linspace(0, 20, 200)
     solve = lambda t: solve_ivp(rhs, (0, t[-1]), (2, 1), t_eval=t, rtol=1e-9, atol=1e-11).y.T  # noqa: E731
-    model = quick(hidden=(32,)).fit(solve(t), t=t)
+    model = quick(hidden=(32, 32)).fit(solve(t), t=t)
     t = np.linspace(0, 40, 400)
     assert error(model, solve(t), t) < 0.02
 
@@ -57,10 +57,10 @@ def test_spiral_on_uneven_times_of_any_units():
     rng = np.random.default_rng(0)
     t = np.sort(rng.uniform(0, 15, 250))
     t = t[np.r_[True, np.diff(t) > 1e-3]]
-    size, offset = np.array([1e3, 1e-3]), np.array([5e3, 0.0])
+    size, offset = 1e-3, np.array([5.0, 0.0])
     model = quick().fit(linear(SPIRAL, t) * size + offset, t=t)
     even = np.linspace(0, 15, 200)
-    unscaled = (flow(model, size * [1.0, 0.0] + offset, even) - offset) / size
+    unscaled = (flow(model, size * np.array([1.0, 0.0]) + offset, even) - offset) / size
     assert np.abs(unscaled - linear(SPIRAL, even)).max() < 0.03
 
 
