@@ -110,15 +110,16 @@ def _fit(args: argparse.Namespace) -> int:
     if args.train_until is not None:
         X = _select_until(X, args.train_until)
     n_components = args.rank if args.rank is not None else args.energy
+    # Thresholds and ridges that are pure numbers: latent coordinates may be of any size.
     kinds = {
-        "sindy": rom.SINDy,
-        "opinf": rom.OperatorInference,
-        "dmd": rom.DMD,
-        "neural-ode": rom.NeuralODE,
+        "sindy": rom.SINDy(threshold=0.01, relative_threshold=True),
+        "opinf": rom.OperatorInference(ridge=1e-3),
+        "dmd": rom.DMD(),
+        "neural-ode": rom.NeuralODE(random_state=0),
     }
     scale = rom.Scale(climatology=args.climatology, area_weights=args.area_weights)
     compressor = None if n_components is None else rom.POD(n_components)
-    model = rom.ROM(compressor, kinds[args.dynamics](), preprocess=scale).fit(X)
+    model = rom.ROM(compressor, kinds[args.dynamics], preprocess=scale).fit(X)
     model.save(args.output)
     print(f"{args.output}: {_summary(model)}")
     return 0

@@ -35,7 +35,8 @@ _MODULES = ("rom.model", "rom.data", "rom.compress", "rom.dynamics")
 _PARTS = ("flatten_", "preprocess_", "compressor_", "dynamics_")
 # Fitted arrays of these parts whose last axis runs over the cells of the snapshots.
 _MAPPED = ("preprocess_", "compressor_")
-_FIELDS = ("components_", "mean_", "offset_", "factor_")
+# With the name of their other axis, if they have one.
+_FIELDS = {"components_": "mode", "offset_": "phase", "mean_": None, "factor_": None}
 
 
 def save(model: ROM, path: str | PathLike[str]) -> None:
@@ -197,7 +198,7 @@ def _estimator(group: xr.DataTree, flatten: Any) -> Any:
             setattr(part, str(name), variable.values)
     for name, child in group.children.items():
         field = child.to_dataset()
-        setattr(part, name, field if flatten is None else _from_field(name, field, flatten))
+        setattr(part, name, field if flatten is None else _from_field(field, flatten))
     return part
 
 
@@ -210,21 +211,21 @@ def _variable(name: str, value: np.ndarray) -> tuple[list[str], np.ndarray]:
 
 
 def _to_field(name: str, value: np.ndarray, flatten: Any) -> xr.Dataset:
-    """An array over cells as maps on the snapshots' own coordinates, numbered along ``name``."""
-    maps = flatten.inverse_transform(np.atleast_2d(value), dim=name)
+    """An array over cells as maps on the snapshots' own coordinates."""
+    dim = _FIELDS[name] or "row"
+    maps = flatten.inverse_transform(np.atleast_2d(value), dim=dim)
     if isinstance(maps, xr.DataArray):
         maps = maps.to_dataset(name=flatten.variables_[0])
-    maps = maps.drop_attrs().assign_attrs(ndim=value.ndim)
+    maps = maps.drop_attrs() if value.ndim == 2 else maps.drop_attrs().isel(row=0)
     return maps.assign_attrs(comment="in scaled units: see the group preprocess_")
 
 
-def _from_field(name: str, maps: xr.Dataset, flatten: Any) -> np.ndarray:
+def _from_field(maps: xr.Dataset, flatten: Any) -> np.ndarray:
     columns = [
-        maps[v].transpose(name, *flatten.template_[v].dims).values[:, flatten.template_[v].values]
-        for v in flatten.variables_
+        maps[v].transpose(..., *mask.dims).values[..., mask.values]
+        for v, mask in flatten.template_.data_vars.items()
     ]
-    rows = np.ascontiguousarray(np.concatenate(columns, axis=1))
-    return rows[0] if maps.attrs["ndim"] == 1 else rows
+    return np.ascontiguousarray(np.concatenate(columns, axis=-1))
 
 
 # -- values <-> JSON --------------------------------------------------------------------------

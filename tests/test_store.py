@@ -82,7 +82,7 @@ def test_xarray_opens_the_modes_on_their_map(tmp_path):
     model = rom.ROM(rom.POD(3)).fit(data)
     model.save(tmp_path / "model.nc")
     modes = xr.open_dataset(tmp_path / "model.nc", group="compressor_/components_")
-    assert modes["sst"].dims == ("components_", "lat", "lon")
+    assert modes["sst"].dims == ("mode", "lat", "lon")
     np.testing.assert_array_equal(modes.lat, data.lat)
     assert modes["sst"].isnull().sum() == 3
     flat = np.concatenate([modes[v].values.reshape(3, -1) for v in ("sst", "slp")], axis=1)

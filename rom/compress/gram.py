@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 BLOCK_BYTES = 64 * 2**20
+# Fewer blocks than this are read without a progress bar.
+FEW_BLOCKS = 8
 
 
 def column_blocks(X: Any) -> Iterator[tuple[slice, NDArray[np.float64]]]:
@@ -27,7 +30,9 @@ def row_blocks(X: Any) -> Iterator[tuple[slice, NDArray[np.float64]]]:
 
 def _blocks(X: Any, axis: int) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     width = max(1, BLOCK_BYTES // (8 * X.shape[1 - axis]))
-    for start in range(0, X.shape[axis], width):
+    starts = range(0, X.shape[axis], width)
+    few = True if len(starts) < FEW_BLOCKS else None  # None: quiet when not on a terminal
+    for start in tqdm(starts, "reading snapshots", leave=False, disable=few):
         part = slice(start, min(start + width, X.shape[axis]))
         block = np.asarray(X[:, part] if axis == 1 else X[part], dtype=np.float64)
         if not np.isfinite(block).all():

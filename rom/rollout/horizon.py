@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+# Of the lead times in a skilful span, at least this share is skilful.
+SHARE = 0.9
+
 
 def valid_time(
     error: ArrayLike, lead: ArrayLike, tolerance: float
@@ -41,9 +44,12 @@ def valid_time(
 
 
 def skilful_span(skill: ArrayLike, lead: ArrayLike) -> tuple[float, float] | None:
-    """The first and the last lead time at which a forecast beats every baseline.
+    """The lead times from which and to which a forecast beats every baseline.
 
-    In between it need not: on periodic data persistence is hard to beat after a whole period.
+    It begins at the first such lead time, and ends at the last one that at least nine tenths of
+    those in between lead up to. A few may fail, since on periodic data persistence is hard to beat
+    after a whole period; but a forecast that has died away to the climatology, and beats it half
+    of the time by chance, has come to its end.
 
     Parameters
     ----------
@@ -62,8 +68,11 @@ def skilful_span(skill: ArrayLike, lead: ArrayLike) -> tuple[float, float] | Non
     >>> skilful_span([[-0.2, 0.5, 0.3, 0.0], [0.9, 0.8, 0.1, -0.1]], [1, 2, 3, 4])
     (2.0, 3.0)
     """
-    better = np.flatnonzero((np.asarray(skill) > 0).all(axis=0))
-    if not better.size:
+    better: NDArray[np.bool_] = np.all(np.asarray(skill) > 0, axis=0)
+    if not better.any():
         return None
+    first = int(better.argmax())
+    share = np.cumsum(better[first:]) / np.arange(1, len(better) - first + 1)
+    last = first + int(np.flatnonzero(better[first:] & (share >= SHARE))[-1])
     lead = np.asarray(lead, dtype=np.float64)
-    return float(lead[better[0]]), float(lead[better[-1]])
+    return float(lead[first]), float(lead[last])

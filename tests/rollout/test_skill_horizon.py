@@ -81,3 +81,11 @@ def test_an_error_that_is_not_a_number_exceeds():
 def test_skilful_span_needs_every_baseline():
     assert skilful_span([[1.0, 1.0], [-1.0, 0.0]], [1.0, 2.0]) is None
     assert skilful_span([[np.nan, 1.0], [1.0, 1.0]], [0.0, 2.0]) == (2.0, 2.0)
+
+
+def test_skilful_span_bridges_a_few_failures_and_no_coin_tosses():
+    periodic = np.ones(100)
+    periodic[12::13] = -1
+    assert skilful_span(periodic[None], np.arange(100)) == (0.0, 99.0)
+    died_away = np.r_[np.ones(10), np.tile([-1e-9, 1e-9], 45)]
+    assert skilful_span(died_away[None], np.arange(100)) == (0.0, 11.0)
