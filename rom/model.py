@@ -24,8 +24,7 @@ from rom.rollout.run import rollout
 
 Labelled = xr.DataArray | xr.Dataset
 
-# Above this size snapshots in memory are read through dask, block by block, so that scaling them
-# does not make a second copy.
+# Larger snapshots are read through dask, block by block, so that scaling them makes no second copy.
 LAZY_BYTES = 256 * 2**20
 # The default compressor keeps this much energy, but no more modes than a tenth of the times.
 DEFAULT_ENERGY = 0.99
@@ -249,7 +248,8 @@ class ROM(BaseEstimator):
         later = self._step(Z, checks.check_inputs(u, len(Z), n_inputs=self.dynamics_.n_inputs_))
         times = _times_of(X, self.time_axis_)
         if times is not None and self.time_axis_ is not None:
-            times = self.time_axis_.to_times(self.time_axis_.to_numbers(times) + self._dt())
+            moved = self.time_axis_.to_times(self.time_axis_.to_numbers(times) + self._dt())
+            times = times.assign_coords({self.time_axis_.dim: moved})[self.time_axis_.dim]
         return self._decode(later, times)
 
     def rollout(
@@ -435,7 +435,7 @@ class ROM(BaseEstimator):
             return numbers, axis.to_times(numbers)
         numbers = axis.to_numbers(given)
         if now_number is not None and not np.isclose(numbers[0], now_number):
-            raise ValueError(f"t[0] must be the time of x0, {now[0]}, but it is {given[0]}.")
+            raise ValueError(f"t[0] must be the time of x0, {now.values[0]}, but it is {given[0]}.")
         return numbers, given
 
     def _squared_errors(self, rows: NDArray, t: NDArray, u: NDArray | None) -> NDArray[np.float64]:
@@ -445,9 +445,10 @@ class ROM(BaseEstimator):
         error = np.sum((self.compressor_.inverse_transform(z) - rows[1:]) ** 2, axis=1)
         return np.where(np.isfinite(error), error, np.inf)
 
-    def _label_latent(self, Z: NDArray, times: Any) -> xr.DataArray:
-        dim = "time" if self.time_axis_ is None else self.time_axis_.dim
-        coords = {"mode": np.arange(Z.shape[1])} | ({} if times is None else {dim: times})
+    def _label_latent(self, Z: NDArray, times: xr.DataArray | None) -> xr.DataArray:
+        dim = self.flatten_.time_dim_
+        along = {} if times is None else {n: c for n, c in times.coords.items() if c.dims == (dim,)}
+        coords = {**along, "mode": np.arange(Z.shape[1])}
         return xr.DataArray(Z, dims=(dim, "mode"), coords=coords, name="latent")
 
 
@@ -456,10 +457,11 @@ def _is_labelled(X: Any) -> bool:
 
 
 def _times_of(X: Any, axis: TimeAxis | None) -> Any:
-    """Time labels (n_time,) of labelled data; None where there are none."""
+    """Times (n_time,) of labelled data, with what else is labelled by them; None without."""
     if axis is None or not _is_labelled(X) or axis.dim not in X.coords:
         return None
-    return np.atleast_1d(X[axis.dim].values)
+    times = X[axis.dim]
+    return times if times.ndim else times.expand_dims(axis.dim)
 
 
 def _spread(start: int, stop: int, n: int) -> NDArray[np.intp]:
@@ -472,8 +474,12 @@ def _spread(start: int, stop: int, n: int) -> NDArray[np.intp]:
 
 
 def _lazy_if_large(X: Any) -> Any:
-    if getattr(X, "nbytes", 0) <= LAZY_BYTES or getattr(X, "chunks", None):
+    """Small snapshots in memory, so that they are read once; large ones in lazy blocks."""
+    large, lazy = getattr(X, "nbytes", 0) > LAZY_BYTES, bool(getattr(X, "chunks", None))
+    if large == lazy:
         return X
+    if lazy:
+        return X.compute()
     if _is_labelled(X):
         return cut_along_time(X)
     import dask.array as da

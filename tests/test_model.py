@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import rom
+import rom.model
 from rom.data.split import ForwardChaining, LeaveOneTrajectoryOut
 from rom.rollout import RolloutError
 
@@ -86,12 +87,24 @@ def test_numpy_and_xarray_give_the_same_model():
     np.testing.assert_array_equal(labelled.latent_, plain.latent_)
 
 
-def test_lazy_data_give_the_same_model():
+def test_lazy_data_give_the_same_model(monkeypatch):
     truth = travelling_wave()
     eager = rom.ROM(rom.POD(2)).fit(truth)
+    monkeypatch.setattr(rom.model, "LAZY_BYTES", 0)
     lazy = rom.ROM(rom.POD(2)).fit(truth.chunk({"time": 33}))
     # The two modes of a wave carry equal energy, so only what they span is determined.
     np.testing.assert_allclose(lazy.predict(truth), eager.predict(truth), atol=1e-6)
+    assert (eager.compressor_.solver_, lazy.compressor_.solver_) == ("svd", "gram")
+    large = rom.ROM(rom.POD(2)).fit(truth.values)
+    np.testing.assert_allclose(large.predict(truth.values), eager.predict(truth), atol=1e-6)
+
+
+def test_labels_along_time_are_kept():
+    wave = travelling_wave(60)
+    runs = rom.open_snapshots([wave, wave[:40]], trajectories=True)
+    model = rom.ROM(rom.POD(2)).fit(runs)
+    for labelled in (model.encode(runs), model.decode(model.encode(runs)), model.predict(runs)):
+        np.testing.assert_array_equal(labelled.trajectory, runs.trajectory)
 
 
 def test_trajectories_of_unequal_length_are_not_joined():
