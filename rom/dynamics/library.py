@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cache
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 
+@cache
 def powers(n: int, degree: int) -> NDArray[np.int64]:
-    """Exponents (n_terms, n) of all monomials of exactly this degree in `n` variables.
+    """Exponents (n_terms, n), read-only, of all monomials of exactly this degree in `n` variables.
 
     Examples
     --------
@@ -19,14 +21,21 @@ def powers(n: int, degree: int) -> NDArray[np.int64]:
     [[2, 0], [1, 1], [0, 2]]
     """
     factors = combinations_with_replacement(range(n), degree)
-    return np.array([np.bincount(np.array(f, int), minlength=n) for f in factors])
+    exponents = np.array([np.bincount(np.array(f, int), minlength=n) for f in factors])
+    exponents.setflags(write=False)
+    return exponents
 
 
 def monomials(Z: NDArray[np.float64], exponents: NDArray[np.int64]) -> NDArray[np.float64]:
     """Values (n_time, n_terms) of the monomials with these exponents (n_terms, n)."""
-    variables = np.arange(Z.shape[1])
-    factors = [np.repeat(variables, row) for row in exponents]
-    return np.stack([Z[:, term].prod(axis=1) for term in factors], axis=1)
+    columns = np.ascontiguousarray(Z.T)  # one variable, and one term, at a stretch of memory
+    values = np.ones((len(exponents), len(Z)))
+    left = exponents.copy()
+    while (unfinished := np.flatnonzero(left.any(axis=1))).size:
+        factor = (left[unfinished] > 0).argmax(axis=1)
+        values[unfinished] *= columns[factor]
+        left[unfinished, factor] -= 1
+    return values.T
 
 
 def monomial_names(
