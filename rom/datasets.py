@@ -16,7 +16,7 @@ from typing import Any
 
 import xarray as xr
 
-__all__ = ["catalogue", "load", "names", "path"]
+__all__ = ["catalogue", "is_local", "load", "names", "path"]
 
 
 def names() -> list[str]:
@@ -52,6 +52,22 @@ def load(name: str) -> xr.Dataset:
     return xr.load_dataset(path(name), engine="netcdf4")
 
 
+def is_local(name: str) -> bool:
+    """Whether the data set `name` stands on this machine, so that :func:`load` needs no network.
+
+    Examples
+    --------
+    >>> is_local("cylinder_wake")
+    True
+    """
+    entry = _entry(name)
+    return (
+        "url" not in entry
+        or _in_rom_data(entry["names"]) is not None
+        or (find_spec("pooch") is not None and (_cache() / entry["names"][0]).is_file())
+    )
+
+
 def path(name: str) -> Path:
     """The file of the data set `name`, its SHA-256 verified.
 
@@ -66,14 +82,18 @@ def path(name: str) -> Path:
     ValueError
         The file found or downloaded is not the one in the catalogue.
     """
-    entries = catalogue()
-    if name not in entries:
-        raise KeyError(f"There is no data set {name!r}; there are {', '.join(entries)}.")
-    entry = entries[name]
+    entry = _entry(name)
     if "url" not in entry:
         return _verified(_folder() / entry["file"], entry["sha256"])
     at_hand = _in_rom_data(entry["names"])
     return _verified(at_hand, entry["sha256"]) if at_hand else _downloaded(name, entry)
+
+
+def _entry(name: str) -> dict[str, Any]:
+    entries = catalogue()
+    if name not in entries:
+        raise KeyError(f"There is no data set {name!r}; there are {', '.join(entries)}.")
+    return entries[name]
 
 
 def _folder() -> Path:
@@ -114,6 +134,13 @@ def _downloaded(name: str, entry: dict[str, Any]) -> Path:
             url=entry["url"],
             known_hash=f"sha256:{entry['sha256']}",
             fname=entry["names"][0],
-            path=pooch.os_cache("rom-sysid"),
+            path=_cache(),
         )
     )
+
+
+def _cache() -> Path:
+    """Where pooch keeps what it downloaded."""
+    import pooch
+
+    return Path(pooch.os_cache("rom-sysid"))

@@ -61,6 +61,19 @@ def test_a_public_file_is_downloaded_once(archive):
     assert datasets.load("far")["sst"].to_numpy().tolist() == [1.0, 2.0]
 
 
+def test_what_is_local_is_known_without_the_network(archive, tmp_path, monkeypatch):
+    assert not datasets.is_local("far")
+    assert not (tmp_path / "cache").exists()
+    datasets.path("far")
+    assert datasets.is_local("far")  # in pooch's cache
+    monkeypatch.setattr(datasets, "find_spec", lambda name: None)
+    assert not datasets.is_local("far")
+    monkeypatch.setenv("ROM_DATA", str(archive))
+    assert datasets.is_local("far")
+    with pytest.raises(KeyError, match="no data set 'wake'"):
+        datasets.is_local("wake")
+
+
 @pytest.mark.parametrize("name", ["near.nc", "far.nc"])
 def test_a_file_in_rom_data_is_taken_instead_of_a_download(archive, tmp_path, monkeypatch, name):
     folder = tmp_path / "mine"
