@@ -57,6 +57,14 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         Returns
         -------
         Self
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, or `X` is not 2-D numbers, is not finite, has
+            fewer than two rows, or cannot be compressed as asked.
+        TypeError
+            If `X` is of a kind that holds no rows of numbers, such as a sparse matrix.
         """
         self._validate_params()
         X = checks.check_rows(self, X, reset=True, dtype=[np.float64, np.float32], min_rows=2)
@@ -141,7 +149,8 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
     dt_ : float
         Median sampling step of the training times, NaN where no times were given.
     bound_ : float
-        Norm past which a rollout is ended by default: 100 times the largest in training.
+        Norm past which a rollout is ended by default: 100 times the largest in training, or
+        infinite where all training states are zero.
     """
 
     time: ClassVar[Literal["continuous", "discrete"]]
@@ -179,6 +188,16 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
         Returns
         -------
         Self
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range; if an array is not finite or of another length
+            than `Z`, which needs two rows; if `t` does not increase inside a trajectory or the
+            rows of one stand apart; if a continuous model gets neither `y` nor `t`; or if no
+            rows are left to learn from.
+        TypeError
+            If `t` does not hold numbers, or `Z` is of a kind that holds no rows of numbers.
         """
         self._validate_params()
         states: NDArray[np.float64] = checks.check_rows(self, Z, reset=True, min_rows=2)
@@ -204,7 +223,7 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
             if series.t is None or not inside.any()
             else float(np.median(np.diff(series.t)[inside]))
         )
-        self.bound_ = 100.0 * float(np.sqrt((states**2).sum(axis=1).max()))
+        self.bound_ = 100.0 * float(np.sqrt((states**2).sum(axis=1).max())) or float("inf")
         self._fit_series(series)
         _to_c_order(self)
         return self
@@ -227,6 +246,22 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
         states: NDArray[np.float64] = checks.check_rows(self, Z, reset=False)
         inputs = checks.check_inputs(u, len(states), n_inputs=self.n_inputs_)
         return self._predict(states, inputs)
+
+    def score(self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: Any = None) -> float:
+        """Coefficient of determination R² of :meth:`predict` on targets `y`.
+
+        Raises
+        ------
+        ValueError
+            Without `y`: a latent model is judged by its rollouts in a :class:`rom.ROM`, whose
+            score is their skill.
+        """
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__}.score needs the targets y (dz/dt, or the next states). To "
+                "choose a model by its rollouts, search over a rom.ROM: its score is their skill."
+            )
+        return float(super().score(X, y, sample_weight))
 
     @abstractmethod
     def _fit_series(self, series: Series) -> None: ...

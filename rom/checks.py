@@ -44,7 +44,28 @@ def check_rows(
     if is_lazy(X):
         _check_lazy_rows(estimator, X, reset=reset, min_rows=min_rows)
         return X
-    return validate_data(estimator, X, reset=reset, dtype=dtype, ensure_min_samples=min_rows)
+    rows = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        dtype=dtype,
+        ensure_min_samples=min_rows,
+        ensure_all_finite=False,
+    )
+    check_finite(rows, "X")
+    return rows
+
+
+def check_finite(values: NDArray, name: str) -> None:
+    """Refuse NaN and infinity in a 2-D array, naming the first place and the count."""
+    finite = np.isfinite(values)
+    if finite.all():
+        return
+    row, column = np.argwhere(~finite)[0].tolist()
+    raise ValueError(
+        f"{name} contains NaN or infinity: {(~finite).sum()} values, the first "
+        f"({values[row, column]}) in row {row}, column {column}."
+    )
 
 
 def _check_lazy_rows(estimator: Any, X: Any, *, reset: bool, min_rows: int) -> None:
@@ -87,8 +108,12 @@ def check_inputs(
 
 
 def _as_columns(values: ArrayLike, name: str) -> NDArray[np.float64]:
-    array = np.asarray(check_array(values, dtype=np.float64, ensure_2d=False, input_name=name))
-    return array.reshape(-1, 1) if array.ndim == 1 else array
+    array = np.asarray(
+        check_array(values, dtype=np.float64, ensure_2d=False, ensure_all_finite=False)
+    )
+    columns = array.reshape(-1, 1) if array.ndim == 1 else array
+    check_finite(columns, name)
+    return columns
 
 
 def check_trajectory(trajectory: ArrayLike | None, n_rows: int) -> NDArray[np.intp]:
@@ -144,7 +169,7 @@ def check_times(
         kind = "repeats" if step[row - 1] == 0 else "runs backwards"
         raise ValueError(
             f"t must increase within a trajectory, but it {kind} at row {row} "
-            f"({times[row - 1]!r} then {times[row]!r}); {bad.size} such rows in all."
+            f"({times[row - 1]:.10g} then {times[row]:.10g}); {bad.size} such rows in all."
         )
     return times
 

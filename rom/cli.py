@@ -39,7 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         status: int = args.command(args)
-    except (ValueError, TypeError, OSError, KeyError, ImportError) as error:
+    except MemoryError:
+        print(f"rom {args.name}: error: not enough memory for so much output", file=sys.stderr)
+        return 2
+    except (ValueError, TypeError, OSError, KeyError, ImportError, OverflowError) as error:
         text = " ".join(str(error).split())
         print(f"rom {args.name}: error: {text}", file=sys.stderr)
         return 2
@@ -105,8 +108,8 @@ def _demo(args: argparse.Namespace) -> int:
 def _fit(args: argparse.Namespace) -> int:
     import rom
 
-    _writable(args.output)
-    X = _open(args.data, args.var)
+    _writable(args.output, args.data)
+    X = _open(args.data, None if args.var is None else args.var.split(","))
     if args.train_until is not None:
         X = _select_until(X, args.train_until)
     n_components = args.rank if args.rank is not None else args.energy
@@ -129,19 +132,21 @@ def _rollout(args: argparse.Namespace) -> int:
     import numpy as np
 
     import rom
-    from rom.data.atomic import atomic_path
+    from rom.data.write import atomic_path, with_plain_attrs
 
-    _writable(args.output)
+    _writable(args.output, [args.model, *args.data])
     if args.steps < 1:
         raise ValueError(f"--steps must be at least 1, but it is {args.steps}.")
     model = rom.load(args.model)
     X = _open_for(model, args.data)
     dim = _axis(model).dim
-    t = model.dynamics_.dt_ * np.arange(args.steps + 1)
+    step = model.dynamics_.dt_ if np.isfinite(model.dynamics_.dt_) else 1.0
+    t = step * np.arange(args.steps + 1)
     forecast = model.rollout(_state_at(X, dim, args.at), t, throw=False)
     with atomic_path(args.output) as path:
-        forecast.to_netcdf(path, engine="netcdf4")
-    print(f"{args.output}: {forecast.attrs['status']}. {forecast.attrs['message']}")
+        with_plain_attrs(forecast).to_netcdf(path, engine="netcdf4")
+    start = forecast[dim].values[0] if dim in forecast.coords else "an unknown time"
+    print(f"{args.output}: from {start}: {forecast.attrs['message']}")
     return 0 if forecast.attrs["status"] == "COMPLETED" else 1
 
 
@@ -149,7 +154,7 @@ def _check(args: argparse.Namespace) -> int:
     import rom
 
     for path in filter(None, (args.json, args.html)):
-        _writable(path)
+        _writable(path, [args.model, *args.data])
     model = rom.load(args.model)
     X, words = _held_out(model, _open_for(model, args.data))
     print(words)
@@ -183,19 +188,24 @@ def _info(args: argparse.Namespace) -> int:
 # -- helpers ----------------------------------------------------------------------------------
 
 
-def _open(paths: list[str], var: str | None) -> Any:
+def _open(paths: list[str], names: list[str] | None) -> Any:
     from rom.data.io import open_snapshots
 
-    names = None if var is None else var.split(",")
-    return open_snapshots(
-        paths[0] if len(paths) == 1 else paths, names[0] if names and len(names) == 1 else names
-    )
+    var = names[0] if names and len(names) == 1 else names
+    return open_snapshots(paths[0] if len(paths) == 1 else paths, var)
 
 
 def _open_for(model: ROM, paths: list[str]) -> Any:
     """The variables of `paths` that `model` was fitted on."""
+    import xarray as xr
+
     _axis(model)
-    return _open(paths, ",".join(model.flatten_.variables_))
+    flatten = model.flatten_
+    unnamed = flatten.kind_ == "DataArray" and flatten.name_ is None
+    X = _open(paths, None if unnamed else flatten.variables_)
+    if unnamed:
+        return X.rename(None)
+    return X.to_dataset() if flatten.kind_ == "Dataset" and isinstance(X, xr.DataArray) else X
 
 
 def _axis(model: ROM) -> TimeAxis:
@@ -208,7 +218,7 @@ def _select_until(X: Any, text: str) -> Any:
     from rom.data.times import TimeAxis
 
     dim = TimeAxis.of(X).dim
-    part = X.sel({dim: slice(None, _time(X, dim, text))})
+    part = _between(X, dim, None, _time(X, dim, text))
     if part.sizes[dim] == 0:
         raise ValueError(f"No snapshot until {text}: the data begin at {X[dim].values[0]}.")
     return part
@@ -225,20 +235,34 @@ def _time(X: Any, dim: str, text: str) -> Any:
 def _state_at(X: Any, dim: str, text: str | None) -> Any:
     if text is None:
         return X.isel({dim: -1})
-    if X[dim].dtype.kind in "fiu":
-        return X.sel({dim: _time(X, dim, text)}, method="nearest")
-    part = X.sel({dim: slice(text, text)})
+    if dim not in X.coords:
+        raise ValueError(f"The data carry no times along {dim!r}, so --at cannot choose one.")
+    at = _time(X, dim, text)
+    first, last = X[dim].values[[0, -1]]
+    if isinstance(at, float):
+        if not first <= at <= last:
+            raise ValueError(f"No snapshot at {text}: the data run from {first} to {last}.")
+        return X.sel({dim: at}, method="nearest")
+    part = _between(X, dim, at, at)
     if part.sizes[dim] == 0:
-        first, last = X[dim].values[[0, -1]]
         raise ValueError(f"No snapshot at {text}: the data run from {first} to {last}.")
     return part.isel({dim: 0})
+
+
+def _between(X: Any, dim: str, first: Any, last: Any) -> Any:
+    try:
+        return X.sel({dim: slice(first, last)})
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(f"{last!r} is not a time of these data, like 2018-01.") from error
 
 
 def _held_out(model: ROM, X: Any) -> tuple[Any, str]:
     """The snapshots after the training range, and words on what was selected."""
     dim = _axis(model).dim
-    t = _axis(model).to_numbers(X[dim].values)
-    later = t > model.latent_t_.max() if model.latent_t_ is not None else t == t
+    if model.latent_t_ is None:
+        return X, "The times are unknown: the model may have seen these snapshots in training."
+    t = _axis(model).to_numbers(X[dim])
+    later = t > model.latent_t_.max()
     if later.sum() < 3:
         return X, (
             f"Checked on all {len(t)} snapshots. Fewer than three come after the training range, "
@@ -247,8 +271,10 @@ def _held_out(model: ROM, X: Any) -> tuple[Any, str]:
     return X.isel({dim: later}), f"Checked on the {later.sum()} snapshots after the training range."
 
 
-def _writable(path: Path) -> None:
+def _writable(path: Path, inputs: Sequence[str | Path]) -> None:
     """Refuse an output path before any work is done for it."""
+    if path.resolve() in [Path(name).resolve() for name in inputs]:
+        raise ValueError(f"{path} is an input: the output would overwrite it.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Cannot write {path}: there is no folder {path.parent}.")
     if path.is_dir():

@@ -10,7 +10,7 @@ import xarray as xr
 
 from rom import datasets
 from rom.compress.pod import POD
-from rom.data.atomic import atomic_path
+from rom.data.write import atomic_path
 from rom.dynamics.library import PolynomialLibrary
 from rom.dynamics.sindy import SINDy
 from rom.fom.cylinder_wake import CylinderWake

@@ -17,7 +17,7 @@ from rom.compress.pod import POD
 from rom.data.flatten import Flatten
 from rom.data.io import cut_along_time
 from rom.data.scale import Scale
-from rom.data.times import TimeAxis, phase
+from rom.data.times import DATETIME64, TimeAxis, phase, trajectory_labels
 from rom.data.trajectory import segments
 from rom.dynamics.dmd import DMD
 from rom.rollout.run import rollout
@@ -150,6 +150,7 @@ class ROM(BaseEstimator):
             that repeat or run backwards, constant data, too few snapshots.
         """
         self._validate_params()
+        _check_free_names(X)
         X = _lazy_if_large(X)
         self.flatten_ = Flatten().fit(X)
         self.n_features_in_ = self.flatten_.n_features_in_
@@ -159,8 +160,9 @@ class ROM(BaseEstimator):
             raise ValueError(
                 f"ROM needs at least 3 snapshots, but X has n_samples = {raw.rows.shape[0]}."
             )
+        self.preprocess_ = Scale() if self.preprocess is None else clone(self.preprocess)
         phases = self._phase(_times_of(X, self.time_axis_))
-        self.preprocess_ = (Scale() if self.preprocess is None else clone(self.preprocess)).fit(
+        self.preprocess_.fit(
             raw.rows,
             variable=np.array(self.flatten_.variables_)[self.flatten_.variable_],
             latitude=self.flatten_.latitude_,
@@ -226,6 +228,8 @@ class ROM(BaseEstimator):
         """
         check_is_fitted(self)
         times = _times_of(Z, self.time_axis_)
+        if isinstance(Z, xr.DataArray):
+            Z = Z.transpose(self.flatten_.time_dim_, "mode")
         return self._decode(np.asarray(Z), times)
 
     def predict(self, X: Any, *, u: ArrayLike | None = None) -> Any:
@@ -287,17 +291,19 @@ class ROM(BaseEstimator):
                     f"x0 must be one state, but it has {x0.sizes[self.time_axis_.dim]} times."
                 )
             x0 = x0.isel({self.time_axis_.dim: 0})
-        state = x0 if _is_labelled(x0) else np.atleast_2d(x0)
+        state: Any = x0 if _is_labelled(x0) else np.atleast_2d(x0)
         if not _is_labelled(x0) and len(state) != 1:
             raise ValueError(f"x0 must be one state, but its shape is {np.shape(x0)}.")
         numbers, times = self._output_times(x0, t)
+        axis = self.time_axis_
+        if axis is not None and axis.dim not in x0.coords:
+            state = state.assign_coords({axis.dim: np.asarray(times)[0]})
         z0 = self.compressor_.transform(self.to_rows(state).rows)[0]
         run = rollout(self.dynamics_, z0, numbers, u=u, throw=throw)
         fields = self._decode(run.z, times)
         result = _as_dataset(fields, times)
         result = result.assign_coords(mode=np.arange(run.z.shape[1]))
         result["latent"] = ((self.flatten_.time_dim_, "mode"), run.z)
-        axis = self.time_axis_
         t_end = (
             run.t_end if axis is None or axis.calendar is None else str(axis.to_times(run.t_end))
         )
@@ -376,7 +382,7 @@ class ROM(BaseEstimator):
                     "t and trajectory go with NumPy snapshots; labelled ones bring their own time "
                     "coordinate, and trajectories as a coordinate 'trajectory' along time."
                 )
-            trajectory = np.atleast_1d(X["trajectory"]) if "trajectory" in X.coords else None
+            trajectory = None if self.flatten_.time_dim_ not in X.dims else trajectory_labels(X)
             if times is not None and self.time_axis_ is not None:
                 t = self.time_axis_.to_numbers(times)
         codes = checks.check_trajectory(trajectory, rows.shape[0])
@@ -385,7 +391,7 @@ class ROM(BaseEstimator):
 
     def _phase(self, times: Any) -> NDArray[np.intp] | None:
         """Which entry of the climatology each time needs; None without a climatology."""
-        climatology = None if self.preprocess is None else self.preprocess.climatology
+        climatology = self.preprocess_.climatology
         if climatology is None:
             return None
         if times is None:
@@ -424,6 +430,12 @@ class ROM(BaseEstimator):
     def _output_times(self, x0: Any, t: ArrayLike) -> tuple[NDArray[np.float64], Any]:
         """Times for the integrator, and the labels they get in the result."""
         given, axis = np.asarray(t), self.time_axis_
+        if given.ndim != 1 or not given.size:
+            raise ValueError(
+                f"t must be 1-D with at least one time, but its shape is {given.shape}."
+            )
+        if given.dtype.kind == "U" and axis is not None and axis.calendar == DATETIME64:
+            given = given.astype("datetime64[ns]")
         now = _times_of(x0, axis)
         if axis is None:
             return np.asarray(t, dtype=np.float64), given
@@ -462,6 +474,19 @@ def _times_of(X: Any, axis: TimeAxis | None) -> Any:
         return None
     times = X[axis.dim]
     return times if times.ndim else times.expand_dims(axis.dim)
+
+
+def _check_free_names(X: Any) -> None:
+    """Refuse names that results use for the latent coordinates."""
+    if _is_labelled(X):
+        names = {*X.dims, *X.coords, *(X.data_vars if isinstance(X, xr.Dataset) else [X.name])}
+        for name in ("mode", "latent"):
+            if name in names:
+                raise ValueError(
+                    f"The name {name!r} is taken by the latent coordinates: rename it."
+                )
+        if isinstance(X, xr.DataArray) and X.name in {*X.dims, *X.coords}:
+            raise ValueError(f"The DataArray is named like its coordinate {X.name!r}: rename it.")
 
 
 def _spread(start: int, stop: int, n: int) -> NDArray[np.intp]:

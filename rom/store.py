@@ -23,8 +23,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 import rom
-from rom.data.atomic import atomic_path
 from rom.data.times import TimeAxis
+from rom.data.write import atomic_path, with_plain_attrs
 from rom.model import ROM
 
 FORMAT = "rom-model"
@@ -36,7 +36,7 @@ _PARTS = ("flatten_", "preprocess_", "compressor_", "dynamics_")
 # Fitted arrays of these parts whose last axis runs over the cells of the snapshots.
 _MAPPED = ("preprocess_", "compressor_")
 # With the name of their other axis, if they have one.
-_FIELDS = {"components_": "mode", "offset_": "phase", "mean_": None, "factor_": None}
+_FIELDS = {"components_": "mode", "offset_": "offset_phase", "mean_": None, "factor_": None}
 
 
 def save(model: ROM, path: str | PathLike[str]) -> None:
@@ -92,15 +92,20 @@ def load(path: str | PathLike[str]) -> ROM:
     True
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a model file.")
     if not path.is_file():
         raise FileNotFoundError(f"No such model file: {path}.")
     try:
         with xr.open_datatree(path, engine="netcdf4") as tree:
             _check_header(path, tree.attrs)
             tree.load()
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, AttributeError) as error:
         raise ValueError(f"{path} is truncated or not a NetCDF-4 file ({error}).") from error
-    return _from_tree(tree)
+    try:
+        return _from_tree(tree)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or not a whole rom model: {error}.") from error
 
 
 def _check_header(path: Path, attrs: Mapping[Any, Any]) -> None:
@@ -109,9 +114,12 @@ def _check_header(path: Path, attrs: Mapping[Any, Any]) -> None:
             f"{path} is not a rom model: its attribute 'format' is {attrs.get('format')!r}, "
             f"expected {FORMAT!r}."
         )
-    if attrs.get("schema", 0) > SCHEMA:
+    schema = attrs.get("schema")
+    if not isinstance(schema, int | np.integer):
+        raise ValueError(f"{path} is damaged: its schema is {schema!r}, not a number.")
+    if schema > SCHEMA:
         raise ValueError(
-            f"{path} has schema {attrs['schema']}, written by rom {attrs.get('rom_version')}; "
+            f"{path} has schema {schema}, written by rom {attrs.get('rom_version')}; "
             f"this is rom {rom.__version__}, which reads up to schema {SCHEMA}. Upgrade rom."
         )
 
@@ -128,7 +136,7 @@ def _to_tree(model: ROM) -> xr.DataTree:
     if model.latent_t_ is not None:
         latent["latent_t_"] = (("time",), model.latent_t_, labels)
     groups["/training"] = xr.Dataset(latent)
-    return xr.DataTree.from_dict(groups)
+    return xr.DataTree.from_dict({path: with_plain_attrs(ds) for path, ds in groups.items()})
 
 
 def _header(model: ROM) -> dict[str, Any]:
@@ -190,16 +198,23 @@ def _estimator(group: xr.DataTree, flatten: Any) -> Any:
     part = _decode(json.loads(group.attrs["estimator"]))
     for name, value in json.loads(group.attrs["state"]).items():
         if isinstance(value, dict) and "arrays" in value:
-            setattr(part, name, [group[f"{name}{i}"].values for i in range(value["arrays"])])
+            _set_fitted(part, name, [group[f"{name}{i}"].values for i in range(value["arrays"])])
         else:
-            setattr(part, name, _decode(value))
+            _set_fitted(part, name, _decode(value))
     for name, variable in group.data_vars.items():
         if str(name).endswith("_"):
-            setattr(part, str(name), variable.values)
+            _set_fitted(part, str(name), variable.values)
     for name, child in group.children.items():
         field = child.to_dataset()
-        setattr(part, name, field if flatten is None else _from_field(field, flatten))
+        _set_fitted(part, name, field if flatten is None else _from_field(field, flatten))
     return part
+
+
+def _set_fitted(part: BaseEstimator, name: str, value: Any) -> None:
+    """Set a fitted attribute; a file can set nothing else."""
+    if not name.endswith("_") or name.startswith("_") or hasattr(type(part), name):
+        raise ValueError(f"{name!r} is not a fitted attribute of {type(part).__name__}")
+    setattr(part, name, value)
 
 
 def _fitted(part: BaseEstimator) -> dict[str, Any]:
@@ -212,11 +227,13 @@ def _variable(name: str, value: np.ndarray) -> tuple[list[str], np.ndarray]:
 
 def _to_field(name: str, value: np.ndarray, flatten: Any) -> xr.Dataset:
     """An array over cells as maps on the snapshots' own coordinates."""
-    dim = _FIELDS[name] or "row"
+    dim = _FIELDS[name] or "single_row"
     maps = flatten.inverse_transform(np.atleast_2d(value), dim=dim)
     if isinstance(maps, xr.DataArray):
         maps = maps.to_dataset(name=flatten.variables_[0])
-    maps = maps.drop_attrs() if value.ndim == 2 else maps.drop_attrs().isel(row=0)
+    maps = maps.drop_attrs().drop_vars([c for c in maps.coords if not maps[c].ndim])
+    if value.ndim == 1:
+        maps = maps.isel(single_row=0)
     return maps.assign_attrs(comment="in scaled units: see the group preprocess_")
 
 
@@ -281,7 +298,8 @@ def _decode(value: Any) -> Any:
     if cls is None:
         raise ValueError(f"The file names the class {value['class']!r}, which rom does not have.")
     part = cls(**{k: _decode(v) for k, v in value["parameters"].items()})
-    vars(part).update({k: _decode(v) for k, v in value["state"].items()})
+    for name, fitted in value["state"].items():
+        _set_fitted(part, name, _decode(fitted))
     return part
 
 

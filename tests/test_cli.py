@@ -124,7 +124,38 @@ def _short_training():
             "2050",
         ),
         (["rollout", "{model}", "--from", "{data}", "--steps", "0", "-o", "{dir}/f.nc"], "--steps"),
+        (
+            [
+                "rollout",
+                "{model}",
+                "--from",
+                "{data}",
+                "--at",
+                "abc",
+                "--steps",
+                "3",
+                "-o",
+                "{dir}/f.nc",
+            ],
+            "'abc' is not a time",
+        ),
+        (
+            [
+                "rollout",
+                "{model}",
+                "--from",
+                "{data}",
+                "--steps",
+                "99999999999999",
+                "-o",
+                "{dir}/f.nc",
+            ],
+            "memory",
+        ),
+        (["fit", "{data}", "--var", "sst", "-o", "{data}"], "is an input"),
+        (["check", "{model}", "{data}", "--json", "{model}"], "is an input"),
         (["check", "{data}", "{data}"], "not a rom model"),
+        (["info", "{dir}"], "is a folder"),
         (["info", "{dir}/nowhere.nc"], "No such model file"),
     ],
 )
@@ -136,6 +167,32 @@ def test_bad_input_is_one_line_and_exit_status_two(args, words, model, data, tmp
     assert words in err
     assert err.count("\n") == 1
     assert "Traceback" not in err
+
+
+def test_numeric_times_out_of_range_are_refused(tmp_path, capsys):
+    t = np.arange(60.0)
+    wave = xr.DataArray(np.cos(np.arange(5) - t[:, None]), {"time": t}, ("time", "x"), name="h")
+    wave.to_netcdf(tmp_path / "h.nc")
+    assert run("fit", tmp_path / "h.nc", "-o", tmp_path / "m.nc") == 0
+    rollout = ["rollout", tmp_path / "m.nc", "--from", tmp_path / "h.nc", "--steps", "3"]
+    assert run(*rollout, "--at", "1e9", "-o", tmp_path / "f.nc") == 2
+    assert "the data run from 0.0 to 59.0" in capsys.readouterr().err
+    assert run(*rollout, "--at", "12.2", "-o", tmp_path / "f.nc") == 0
+    assert "from 12.0" in capsys.readouterr().out
+
+
+def test_data_without_times_and_models_of_datasets_work(tmp_path, capsys):
+    t = np.arange(60.0)
+    wave = xr.DataArray(np.cos(np.arange(5) - t[:, None]), dims=("time", "x"), name="h")
+    wave.to_netcdf(tmp_path / "h.nc")
+    assert run("fit", tmp_path / "h.nc", "-o", tmp_path / "m.nc") == 0
+    out = ["--steps", "3", "-o", tmp_path / "f.nc"]
+    assert run("rollout", tmp_path / "m.nc", "--from", tmp_path / "h.nc", *out) == 0
+    assert run("check", tmp_path / "m.nc", tmp_path / "h.nc") == 0
+    assert "times are unknown" in capsys.readouterr().out
+    for data in (wave.to_dataset(), wave.rename(None)):
+        rom.ROM(rom.POD(2)).fit(data).save(tmp_path / "m.nc")
+        assert run("rollout", tmp_path / "m.nc", "--from", tmp_path / "h.nc", *out) == 0
 
 
 def test_help_imports_nothing_heavy():

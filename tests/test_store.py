@@ -149,6 +149,35 @@ def test_file_cannot_name_a_class_outside_rom(tmp_path):
         rom.load(tmp_path / "model.nc")
 
 
+def test_attributes_that_netcdf_lacks_do_not_lose_the_model(tmp_path):
+    data = field()
+    data["sst"].attrs |= {"flag": True, "none": None, "grid": {"dx": 1.0}}
+    model = rom.ROM(rom.POD(3)).fit(data)
+    model.save(tmp_path / "model.nc")
+    assert rom.load(tmp_path / "model.nc").flatten_.template_["sst"].attrs["grid"] == '{"dx": 1.0}'
+    assert data["sst"].attrs["grid"] == {"dx": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [("estimator", "{"), ("estimator", "[1]"), ("schema", "two"), ("time_axis", '{"class": "X"}')],
+)
+def test_damaged_headers_are_refused_with_the_name_of_the_file(attribute, value, tmp_path):
+    rom.ROM(rom.POD(3)).fit(field()).save(tmp_path / "model.nc")
+    with netCDF4.Dataset(tmp_path / "model.nc", "a") as file:
+        file.setncattr(attribute, value)
+    with pytest.raises(ValueError, match=r"model.nc is damaged"):
+        rom.load(tmp_path / "model.nc")
+
+
+def test_a_file_sets_fitted_attributes_and_nothing_else(tmp_path):
+    rom.ROM(rom.POD(3)).fit(field()).save(tmp_path / "model.nc")
+    with netCDF4.Dataset(tmp_path / "model.nc", "a") as file:
+        file["dynamics_"].state = '{"predict": 1}'
+    with pytest.raises(ValueError, match="'predict' is not a fitted attribute"):
+        rom.load(tmp_path / "model.nc")
+
+
 class Foreign(rom.DMD):
     """A user's own model."""
 

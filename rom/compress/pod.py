@@ -50,6 +50,13 @@ class POD(Compressor):
         ``svd`` (LAPACK) on small arrays; ``gram`` (method of snapshots, blocked) on large or
         lazy ones, which resolves singular values down to about 1e-8 of the largest.
 
+    Raises
+    ------
+    ValueError
+        By a fit: if `n_components` is out of its range, above ``min(n_time, n_space)`` or above
+        the numerical rank of the snapshots; if all snapshots are equal; or if the data are
+        refused (see :meth:`fit`).
+
     References
     ----------
     Lumley (1967), The structure of inhomogeneous turbulent flows. Sirovich (1987), Turbulence

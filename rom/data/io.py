@@ -14,6 +14,8 @@ from rom.data.netcdf3 import check_whole
 from rom.data.times import check_increasing, shown, time_dim
 
 Snapshots = xr.DataArray | xr.Dataset
+# Scalar coordinates that say where a field was taken; others (a run, a member) may differ.
+PLACES = ("level", "lev", "plev", "height", "depth", "lat", "lon", "latitude", "longitude")
 ARRAY_DIMS = ("time", "feature")
 
 
@@ -137,8 +139,7 @@ def select(X: Snapshots, var: str | Sequence[str] | None) -> Snapshots:
 
 def _only_candidate(X: xr.Dataset) -> str:
     dim = time_dim(X)
-    bounds = {v.attrs.get("bounds", v.encoding.get("bounds")) for v in X.variables.values()}
-    found = [str(v) for v in X.data_vars if dim in X[v].dims and v not in bounds]
+    found = [str(v) for v in X.data_vars if dim in X[v].dims and v not in _bounds(X)]
     found = [v for v in found if X[v].dtype.kind in "fiu"] or found
     if len(found) != 1:
         raise ValueError(
@@ -147,6 +148,11 @@ def _only_candidate(X: xr.Dataset) -> str:
             else f"No variable has the time dimension {dim!r}; there are {_listed(X.data_vars)}."
         )
     return found[0]
+
+
+def _bounds(X: xr.Dataset) -> set[Any]:
+    """Names of the CF bounds of other variables, which are no data."""
+    return {v.attrs.get("bounds", v.encoding.get("bounds")) for v in X.variables.values()}
 
 
 def _listed(names: Any) -> str:
@@ -172,9 +178,27 @@ def check_snapshots(X: Snapshots) -> None:
             raise ValueError(f"Variable {name!r} has no dimension {dim!r}, only {v.dims}.")
         if v.size == 0:
             raise ValueError(f"The selection is empty: {name!r} has the sizes {dict(v.sizes)}.")
-    if isinstance(X, xr.Dataset) and not X.data_vars:
-        raise ValueError("The selection is empty: the Dataset has no variables.")
+    if isinstance(X, xr.Dataset):
+        _check_names(X)
+    for d in X.dims:
+        if d in X.indexes and X.indexes[d].nlevels > 1:
+            raise ValueError(f"Dimension {d!r} has a MultiIndex: reset_index it, or unstack it.")
+    if "trajectory" in X.dims:
+        raise ValueError(
+            "'trajectory' is a dimension: give the runs as a list, "
+            "open_snapshots([...], trajectories=True), which joins them along time."
+        )
     check_increasing(X)
+
+
+def _check_names(X: xr.Dataset) -> None:
+    if not X.data_vars:
+        raise ValueError("The selection is empty: the Dataset has no variables.")
+    for name in X.data_vars:
+        if "/" in str(name):
+            raise ValueError(f"Variable {name!r} has a '/' in its name, which NetCDF cannot hold.")
+        if name in _bounds(X):
+            raise ValueError(f"Variable {name!r} holds the bounds of a coordinate: leave it out.")
 
 
 def _checked_array(X: np.ndarray) -> np.ndarray:
@@ -229,6 +253,9 @@ def _join_times(parts: Sequence[Snapshots]) -> Snapshots:
                 f"Source {position} has no times along {dim!r} to be ordered by; pass "
                 "trajectories=True if each source is a trajectory of its own."
             )
+    kinds = [type(part[dim].values.flat[0]).__name__ for part in parts]
+    if len(set(kinds)) > 1:
+        raise TypeError(f"The sources have times of different kinds: {', '.join(kinds)}.")
     parts = sorted(parts, key=lambda part: part[dim].values[0])
     for before, after in pairwise(parts):
         last, first = before[dim].values[-1], after[dim].values[0]
@@ -294,7 +321,7 @@ def check_alike(expected: xr.Dataset, X: xr.Dataset, dim: str) -> None:
                     f"expected {field.sizes[d]}."
                 )
     for name, coord in expected.coords.items():
-        if coord.ndim and dim not in coord.dims:
+        if dim not in coord.dims and (coord.ndim or (name in PLACES and name in X.coords)):
             _check_same_coordinate(str(name), coord, X)
 
 
@@ -304,9 +331,13 @@ def _check_same_coordinate(name: str, coord: xr.DataArray, X: xr.Dataset) -> Non
     came = X.coords[name]
     if set(came.dims) != set(coord.dims):
         raise ValueError(f"Coordinate {name!r} has dimensions {came.dims}, expected {coord.dims}.")
+    units, given = coord.attrs.get("units"), came.attrs.get("units")
+    if units is not None and given is not None and units != given:
+        raise ValueError(f"Coordinate {name!r} has units {given!r}, expected {units!r}.")
     a, b = coord.values, came.transpose(*coord.dims).values
     if a.dtype.kind in "fiu" and b.dtype.kind in "fiu":
-        rounding = 1e-6 * np.abs(a).max(initial=0)
+        spacing = np.abs(np.diff(a)).min(initial=np.inf) if a.ndim == 1 else np.inf
+        rounding = min(1e-6 * np.abs(a).max(initial=0), 0.01 * spacing)
         differs = ~np.isclose(a, b, rtol=0, atol=rounding, equal_nan=True)
     else:
         differs = np.asarray(a != b)

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from rom.checks import check_rows, is_lazy
 
 PHASES = {None: 1, "month": 12, "day": 366}
+LEAP_DAY = 59  # 29 February, in days counted as in a leap year
 # A pole has no area, but its column has to invert: it gets that of a cell 0.06 degrees away.
 SMALLEST_COS = 1e-3
 BLOCK = 2**22  # numbers read at a time for the statistics of an array in memory
@@ -35,7 +36,8 @@ class Scale(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     area_weights : bool
         Multiply by the square root of cos(latitude), so that sums of squares are area means.
     climatology : {None, "month", "day"}
-        Subtract the mean of the same calendar month or day instead of the mean of all times.
+        Subtract the mean of the same calendar month or day instead of the mean of all times. A
+        29 February that training lacks gets the mean of the days beside it.
 
     Attributes
     ----------
@@ -122,6 +124,10 @@ class Scale(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self.offset_[:] = np.nan
             for p, (_, mean) in moments.phases.items():
                 self.offset_[p] = mean
+            if self.climatology == "day" and np.isnan(self.offset_[LEAP_DAY, 0]):
+                # Training without a leap year: NaN stays where a neighbour is unknown, too.
+                around = self.offset_[[LEAP_DAY - 1, LEAP_DAY + 1]]
+                self.offset_[LEAP_DAY] = around.mean(axis=0)
         self.scale_ = np.ones(len(labels))
         if self.scale:
             self.scale_ = _deviations(moments, labels, code, len(X), X.dtype)
@@ -144,8 +150,8 @@ class Scale(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         unseen = np.unique(phase[np.isnan(self.offset_[phase, 0])])
         if unseen.size:
             raise ValueError(
-                f"No training data in {self.climatology} {unseen[0]} of the year (counted from 0), "
-                f"so it has no climatology; {unseen.size} such phases in all."
+                f"No training data in {_phase_name(unseen[0], self.climatology)}, so it has no "
+                f"climatology; {unseen.size} such {self.climatology}s in all."
             )
         offset, factor = self.offset_.astype(X.dtype), self.factor_.astype(X.dtype)
         if not is_lazy(X):
@@ -188,6 +194,12 @@ class Scale(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _phase_name(phase: int, climatology: str | None) -> str:
+    """The month or day of a phase, as people say it."""
+    first = np.datetime64("2000-01" if climatology == "month" else "2000-01-01")
+    return f"{climatology} {str(first + int(phase))[5:]}"
 
 
 def _forward(X: Any, phase: Any, offset: NDArray[Any], factor: NDArray[Any]) -> NDArray[Any]:
@@ -278,7 +290,8 @@ def _deviations(
     constant = np.flatnonzero(~(deviation > 10 * np.finfo(dtype).eps * largest))
     if constant.size:
         raise ValueError(
-            f"Variable {labels[constant[0]]} does not vary (standard deviation "
-            f"{deviation[constant[0]]:g}), so it cannot be scaled to unit variance: leave it out."
+            f"Variable {labels[constant[0]]} does not vary about its mean or climatology (standard "
+            f"deviation {deviation[constant[0]]:g}), so it cannot be scaled to unit variance: "
+            "leave it out, or, if the climatology has one year only, give more years."
         )
     return deviation

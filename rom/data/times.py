@@ -234,6 +234,8 @@ class TimeAxis:
         ------
         TypeError
             If the times are not of the axis' calendar.
+        ValueError
+            If numeric times carry other units.
         """
         values, calendar = _dates_and_calendar(times)
         if calendar != self.calendar or (calendar is None and values.dtype.kind not in "fiu"):
@@ -242,6 +244,9 @@ class TimeAxis:
                 f"Expected {expected} along {self.dim!r}, but came {calendar or values.dtype}."
             )
         if calendar is None:
+            units = getattr(times, "attrs", {}).get("units")
+            if units is not None and self.unit not in ("", "steps", units):
+                raise ValueError(f"{self.dim} has units {units!r}, expected {self.unit!r}.")
             return values.astype(np.float64)
         micros = _to_micros(values, calendar)
         if self.unit != "months":

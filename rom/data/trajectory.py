@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 # Steps that agree to this fraction count as one even step: times stored in single precision or
 # rounded to a few digits jitter about that much.
 EVEN_RTOL = 1e-3
-# On even sampling a longer step than this many steps is a gap; on uneven sampling, where long
-# steps are normal, only one longer than this many median steps.
+# A step this many times longer than its neighbours stands out. On even sampling that is a gap; on
+# uneven sampling, where steps of all lengths are normal, only a far longer one is.
 EVEN_GAP = 1.5
-UNEVEN_GAP = 10.0
+UNEVEN_GAP = 20.0
+NEIGHBOURS = 3  # on each side
 
 
 def segments(t: NDArray[np.float64] | None, trajectory: NDArray[np.intp]) -> list[slice]:
@@ -32,8 +33,9 @@ def segments(t: NDArray[np.float64] | None, trajectory: NDArray[np.intp]) -> lis
     Returns
     -------
     list of slice
-        In order, together all rows. A step is a gap if it is longer than 1.5 even steps of its
-        trajectory, or, on uneven sampling, 10 median steps.
+        In order, together all rows. On even sampling a step is a gap if it is 1.5 times longer
+        than those around it; on uneven sampling, if it is 20 times longer than both those and the
+        median step.
 
     Examples
     --------
@@ -50,14 +52,22 @@ def segments(t: NDArray[np.float64] | None, trajectory: NDArray[np.intp]) -> lis
 
 def _without_gaps(t: NDArray[np.float64], run: slice) -> list[slice]:
     step = np.diff(t[run])
-    if not step.size:
+    if len(step) < 2:
         return [run]
-    median = np.median(step)
-    short = step[step <= EVEN_GAP * median]
-    even = np.ptp(short) <= EVEN_RTOL * median
-    gaps = np.flatnonzero(step > (EVEN_GAP if even else UNEVEN_GAP) * median)
+    usual = _neighbourly(step)
+    regular = step[step <= EVEN_GAP * usual]
+    even = np.ptp(regular) <= EVEN_RTOL * np.median(regular)
+    longest = EVEN_GAP * usual if even else UNEVEN_GAP * np.maximum(usual, np.median(step))
+    gaps = np.flatnonzero(step > longest)
     edges = [run.start, *(run.start + 1 + gaps).tolist(), run.stop]
     return [slice(a, b) for a, b in pairwise(edges)]
+
+
+def _neighbourly(step: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Median of the steps around each step, itself left out."""
+    padded = np.pad(step, NEIGHBOURS, constant_values=np.nan)
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURS + 1)
+    return np.asarray(np.nanmedian(np.delete(around, NEIGHBOURS, axis=1), axis=1))
 
 
 def even_step(t: NDArray[np.float64], pieces: list[slice], *, needed_by: str) -> float:

@@ -41,6 +41,13 @@ class DMD(RowDynamics):
     rates_ : ndarray of complex, shape (rank,)
         log(eigenvalues_) / dt_: growth rate + i times angular frequency, per unit of time.
 
+    Raises
+    ------
+    ValueError
+        By a fit: if `ridge` is negative, `names` do not fit the coordinates and inputs or are not
+        all different, the times within trajectories are not even, or the data are refused (see
+        :meth:`fit`).
+
     References
     ----------
     Schmid (2010), J. Fluid Mech. 656, 5; Proctor, Brunton & Kutz (2016), SIAM J. Appl. Dyn.
@@ -71,7 +78,7 @@ class DMD(RowDynamics):
     def _fit(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> None:
-        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks their number
+        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
         coef = ridge(Z if u is None else np.concatenate([Z, u], axis=1), y, self.ridge)
         self.A_ = coef[:, : Z.shape[1]]
         self.B_ = None if u is None else coef[:, Z.shape[1] :]

@@ -14,18 +14,33 @@ from rom.dynamics.library import monomial_names
 
 Format = Literal["text", "latex"]
 
+# What may not stand as it is inside \mathrm{...}.
+ESCAPES = str.maketrans(
+    {c: f"\\{c}" for c in " _{}$%&#"}
+    | {"\\": r"{\backslash}", "^": r"{\wedge}", "~": r"{\sim}", '"': "''", "`": "'"}
+)
+
 
 def variable_names(
     names: Sequence[str] | None, rank: int, n_inputs: int, *, latex: bool = False
 ) -> list[str]:
-    """Names of latent coordinates and inputs: `names`, or z0, z1, … and u0, u1, …
+    r"""Names of latent coordinates and inputs: `names`, or z0, z1, … and u0, u1, …
 
-    `names` may end before the inputs. In LaTeX a trailing number becomes a subscript.
+    `names` may end before the inputs. In LaTeX the number that ends a word becomes a subscript;
+    names of other kinds stand upright, their special characters escaped.
+
+    Raises
+    ------
+    ValueError
+        If the names are not as many as the variables, not all different, or not all printable
+        text.
 
     Examples
     --------
     >>> variable_names(["a1", "shift"], 2, 1, latex=True)
     ['a_{1}', 'shift', 'u_{0}']
+    >>> print(*variable_names(["50 % line"], 1, 0, latex=True))
+    \mathrm{50\ \%\ line}
     """
     given = [f"z{i}" for i in range(rank)] if names is None else list(names)
     if len(given) not in (rank, rank + n_inputs):
@@ -34,7 +49,23 @@ def variable_names(
             + (f" and {n_inputs} inputs." if n_inputs else ".")
         )
     given += [f"u{i}" for i in range(n_inputs)][len(given) - rank :]
-    return [re.sub(r"^([A-Za-z]+)_?(\d+)$", r"\1_{\2}", name) for name in given] if latex else given
+    for i, name in enumerate(given):
+        if not (isinstance(name, str) and name.strip() and name.isprintable()):
+            raise ValueError(f"names must be printable text, but names[{i}] is {name!r}.")
+        if name in given[:i]:
+            raise ValueError(
+                f"The names of latent coordinates and inputs must differ, but {name!r} comes "
+                f"{given.count(name)} times in {given}."
+            )
+    return [_latex(name) for name in given] if latex else given
+
+
+def _latex(name: str) -> str:
+    simple = re.fullmatch(r"([A-Za-z]+)(?:_?([0-9]+))?", name)
+    if simple is None:
+        return rf"\mathrm{{{name.translate(ESCAPES)}}}"
+    word, number = simple.groups()
+    return word if number is None else f"{word}_{{{number}}}"
 
 
 def equations(

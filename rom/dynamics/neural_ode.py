@@ -79,9 +79,16 @@ class NeuralODE(Dynamics):
     history_ : ndarray, shape (n_checks, 3)
         Iterations so far, training loss and held-out loss, of the last training.
     n_iter_ : int
-        Iterations made, both trainings together.
+        Iterations until training ended, both trainings together, counted from check to check: a
+        line search that can do no better ends its 20 early.
     stop_reason_ : str
         Why the last training ended.
+
+    Raises
+    ------
+    ValueError
+        By a fit: if a parameter is out of its range, `device` cannot be used here, no two rows
+        follow each other without a gap, or the data are refused (see :meth:`fit`).
 
     Notes
     -----
@@ -275,6 +282,14 @@ def _nonzero(scale: NDArray[np.float64]) -> NDArray[np.float64]:
 def _device(name: str) -> str:
     import torch
 
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if name == "auto":
+        return "cuda" if cuda else "cpu"
+    try:
+        torch.zeros(1, dtype=torch.float64, device=name).item()
+    except (AssertionError, ImportError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device={name!r} was asked for, but PyTorch cannot compute in double precision on "
+            f"it. Available here: {', '.join(['auto', 'cpu', *cuda])}."
+        ) from error
+    return name

@@ -42,6 +42,12 @@ class OperatorInference(RowDynamics):
         Columns in the order z0², z0 z1, …, z0 z_{r-1}, z1², …
     B_ : ndarray, shape (n_targets, n_inputs), or None
 
+    Raises
+    ------
+    ValueError
+        By a fit: if a parameter is out of its range, `names` do not fit the coordinates and
+        inputs or are not all different, or the data are refused (see :meth:`fit`).
+
     References
     ----------
     Peherstorfer & Willcox (2016), Comput. Methods Appl. Mech. Eng. 306, 196. Ridge: McQuarrie,
@@ -83,7 +89,7 @@ class OperatorInference(RowDynamics):
     def _fit(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> None:
-        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks their number
+        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
         r = self.n_features_in_
         coef = ridge(self._terms(Z, u), y, self.ridge)
         all_sizes = zip("cAH", (1, r, r * (r + 1) // 2), strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 
 import numpy as np
@@ -25,6 +26,13 @@ class RowDynamics(Dynamics):
             self._fit(series.Z, series.y, series.u)
             return
         pieces = segments(series.t, series.trajectory)
+        alone = sum(piece.stop - piece.start == 1 for piece in pieces)
+        if 0 < alone < len(series.Z):
+            warnings.warn(
+                f"{alone} of {len(series.Z)} rows stand alone between gaps or ends of "
+                "trajectories and cannot be used.",
+                stacklevel=3,
+            )
         if self.time == "discrete":
             if series.t is not None:
                 self.dt_ = even_step(series.t, pieces, needed_by=type(self).__name__)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -136,7 +137,8 @@ def minimise(
     max_iter : int
         The most iterations.
     patience : int
-        Ends after this many checks in a row, 20 iterations apart, without a better held-out loss.
+        Ends after this many checks in a row, 20 iterations apart (the last may come sooner),
+        without a better held-out loss.
     device : str
         Where to compute.
     label : str
@@ -145,9 +147,8 @@ def minimise(
     current = [torch.tensor(value, device=device, requires_grad=True) for value in parameters]
     train_data = [torch.tensor(values, device=device) for values in train]
     held_data = [torch.tensor(values, device=device) for values in held_out]
-    every = min(CHECK_EVERY, max_iter)
     optimiser = torch.optim.LBFGS(
-        current, max_iter=every, history_size=MEMORY, line_search_fn="strong_wolfe",
+        current, max_iter=CHECK_EVERY, history_size=MEMORY, line_search_fn="strong_wolfe",
         tolerance_grad=0.0, tolerance_change=0.0,
     )  # fmt: skip
 
@@ -162,7 +163,8 @@ def minimise(
     best, kept, since_best, reason = np.inf, parameters, 0, MAX_ITER
     history: list[tuple[int, float, float]] = []
     with _one_thread(), tqdm(total=max_iter, desc=label, disable=None, leave=False) as bar:
-        for n_iter in range(every, max_iter + 1, every):
+        for before, n_iter in pairwise([*range(0, max_iter, CHECK_EVERY), max_iter]):
+            optimiser.param_groups[0]["max_iter"] = n_iter - before
             try:
                 now = float(optimiser.step(closure).detach())
             except _NotFiniteError:
@@ -171,7 +173,7 @@ def minimise(
             with torch.no_grad():
                 held = float(loss(current, *held_data))
             history.append((n_iter, now, held))
-            bar.update(every)
+            bar.update(n_iter - before)
             bar.set_postfix(loss=f"{now:.2e}", held_out=f"{held:.2e}")
             since_best += 1
             if held < best:

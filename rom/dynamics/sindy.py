@@ -58,6 +58,18 @@ class SINDy(RowDynamics):
     coef_ : ndarray, shape (n_targets, n_terms)
         Coefficients, in the library's order of terms.
 
+    Raises
+    ------
+    ValueError
+        By a fit: if a parameter is out of its range, the library has no terms, `names` do not
+        fit the coordinates and inputs or are not all different, `energy` comes with other terms
+        than monomials or with too few targets, or the data are refused (see :meth:`fit`).
+
+    Warns
+    -----
+    UserWarning
+        If `threshold` dropped every term of an equation.
+
     Notes
     -----
     Without given derivatives `y` they are differences along each trajectory, which amplify noise.
@@ -113,7 +125,7 @@ class SINDy(RowDynamics):
     def _fit(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> None:
-        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks their number
+        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
         weights = _relative_weights(y) if self.relative_error else np.ones((len(y), 1))
         self.coef_ = stlsq(
             weights * self._terms(Z, u),

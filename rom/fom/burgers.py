@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from rom import checks
 from rom.fom import periodic
-from rom.fom.states import check_run, label, with_params
+from rom.fom.states import check_count, check_positive, check_run, label, with_params
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,28 @@ class Burgers:
     Parameters
     ----------
     viscosity : float
-        ν. Shocks of height U are about 8 ν / U wide and need several points.
+        ν, positive. Shocks of height U are about 8 ν / U wide and need several points.
     n : int
-        Number of points (even).
+        Number of points (even, at least 4); see Notes for how many.
     length : float
         Length of the interval.
     dt : float
         Longest time step of the Fourier pseudo-spectral ETDRK4 scheme.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    Notes
+    -----
+    The exact solution without inputs never exceeds the largest ``|u|`` of its start (the maximum
+    principle). The scheme has no limiter: on too coarse a grid steep fronts ring and overshoot,
+    and nothing says so. Keep the cell Reynolds number ``max|u| length / (n ν)`` at 2 or less:
+    runs from :meth:`initial_state` then overshoot by less than 1 %. At 4 they do so by up to 5 %,
+    at 16 by 23 %, and at 156 (``viscosity=1e-4, n=64``) by 67 %. For accurate fronts keep it
+    at 1 or less. In doubt look at the spectral tail: by wavenumber index n / 3, the highest that
+    products keep, the amplitudes in ``rfft(u)`` should have fallen below 0.1 % of the largest.
 
     Examples
     --------
@@ -45,6 +60,10 @@ class Burgers:
     n: int = 256
     length: float = 1.0
     dt: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_positive(self, "viscosity", "length", "dt")
+        check_count(self, "n", 4, even=True)
 
     def simulate(
         self,

@@ -11,7 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
 from rom.fom.log_polar import RADIUS, factorise, laplacian, slope, stream_function
-from rom.fom.states import check_run, label, substeps, with_params
+from rom.fom.states import (
+    check_count,
+    check_positive,
+    check_run,
+    label,
+    substeps,
+    with_params,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,11 @@ class CylinderWake:
         Outermost radius, in D.
     r_sponge : float
         Radius where the damping of vorticity begins, in D.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
 
     Notes
     -----
@@ -70,18 +82,14 @@ class CylinderWake:
     r_sponge: float = 15.0
 
     def __post_init__(self) -> None:
-        if self.n_r < 8 or self.n_theta < 8 or self.n_theta % 2:
-            raise ValueError(
-                "n_r must be at least 8 and n_theta an even number from 8, "
-                f"but they are {self.n_r} and {self.n_theta}."
-            )
+        check_count(self, "n_r", 8)
+        check_count(self, "n_theta", 8, even=True)
+        check_positive(self, "reynolds", "r_sponge", "r_max")
         if not RADIUS < self.r_sponge < self.r_max:
             raise ValueError(
                 f"The radii must grow from the wall, {RADIUS}, to r_sponge and r_max, "
                 f"but these are {self.r_sponge} and {self.r_max}."
             )
-        if not self.reynolds > 0:
-            raise ValueError(f"reynolds must be positive, but it is {self.reynolds}.")
 
     def simulate(
         self,

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
-from rom.fom.states import check_run, label, with_params
+from rom.fom.states import check_count, check_positive, check_run, label, with_params
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,16 @@ class Heat:
     Parameters
     ----------
     diffusivity : float
-        κ.
+        κ, positive: heat running backwards has no solution that depends on its start smoothly.
     n : int
         Number of interior points.
     length : float
         Length of the interval.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
 
     Examples
     --------
@@ -41,6 +46,10 @@ class Heat:
     diffusivity: float = 1.0
     n: int = 1023
     length: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(self, "diffusivity", "length")
+        check_count(self, "n", 1)
 
     def simulate(
         self,

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from rom.fom import periodic
-from rom.fom.states import check_run, label, with_params
+from rom.fom.states import check_count, check_positive, check_run, label, with_params
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,14 @@ class KuramotoSivashinsky:
     length : float
         Length of the interval: modes longer than 2π grow.
     n : int
-        Number of points (even).
+        Number of points (even, at least 4).
     dt : float
         Longest time step of the Fourier pseudo-spectral ETDRK4 scheme.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
 
     References
     ----------
@@ -45,6 +50,10 @@ class KuramotoSivashinsky:
     length: float = 22.0
     n: int = 64
     dt: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_positive(self, "length", "dt")
+        check_count(self, "n", 4, even=True)
 
     def simulate(
         self,

@@ -9,7 +9,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from rom.fom.states import check_run, label, solve_tightly, with_params
+from rom.fom.states import (
+    check_finite,
+    check_positive,
+    check_run,
+    label,
+    solve_tightly,
+    with_params,
+)
 
 
 @dataclass(frozen=True)
@@ -17,7 +24,22 @@ class Lorenz63:
     """``ẋ = σ (y − x)``, ``ẏ = x (ρ − z) − y``, ``ż = x y − β z``.
 
     Solved to a relative tolerance of 1e-11, so that chaos (exponent 0.906) hides the true
-    trajectory only after about 25 time units.
+    trajectory only after about 25 time units. All quantities are pure numbers.
+
+    Parameters
+    ----------
+    sigma : float
+        σ, the Prandtl number of the fluid; positive.
+    rho : float
+        ρ, the Rayleigh number over its critical value. Below 1 all comes to rest; above 24.74,
+        with the default σ and β, both convecting states are unstable.
+    beta : float
+        β, set by the width of the convection rolls; positive.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
 
     References
     ----------
@@ -34,6 +56,10 @@ class Lorenz63:
     sigma: float = 10.0
     rho: float = 28.0
     beta: float = 8 / 3
+
+    def __post_init__(self) -> None:
+        check_positive(self, "sigma", "beta")
+        check_finite(self, "rho")
 
     def simulate(
         self,

@@ -9,14 +9,34 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from rom.fom.states import check_run, label, solve_tightly, with_params
+from rom.fom.states import (
+    check_count,
+    check_finite,
+    check_run,
+    label,
+    solve_tightly,
+    with_params,
+)
 
 
 @dataclass(frozen=True)
 class Lorenz96:
     """``ẋ_i = (x_{i+1} − x_{i−2}) x_{i−1} − x_i + F`` on a ring of `n` sites.
 
-    Solved to a relative tolerance of 1e-11. With n = 40 and F = 8, chaotic.
+    Solved to a relative tolerance of 1e-11. With n = 40 and F = 8, chaotic. All
+    quantities are pure numbers.
+
+    Parameters
+    ----------
+    n : int
+        Number of sites, at least 4.
+    forcing : float
+        F, the same at all sites.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
 
     References
     ----------
@@ -35,8 +55,8 @@ class Lorenz96:
     forcing: float = 8.0
 
     def __post_init__(self) -> None:
-        if self.n < 4:
-            raise ValueError(f"The ring needs at least 4 sites, but n is {self.n}.")
+        check_count(self, "n", 4)
+        check_finite(self, "forcing")
 
     def simulate(
         self,

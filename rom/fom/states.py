@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from math import inf, isfinite
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,6 +27,30 @@ def with_params(model: Model, params: Mapping[str, float] | None) -> Model:
             f"{type(model).__name__} has no parameter {unknown[0]!r}; it has {', '.join(known)}."
         )
     return replace(model, **(params or {}))  # type: ignore[type-var]
+
+
+def check_positive(model: object, *names: str) -> None:
+    """Refuse parameters of `model` that are not positive numbers, naming the first."""
+    for name in names:
+        value = getattr(model, name)
+        if not isinstance(value, Real) or not 0 < float(value) < inf:
+            raise ValueError(f"{name} must be positive and finite, but it is {value!r}.")
+
+
+def check_finite(model: object, *names: str) -> None:
+    """Refuse parameters of `model` that are not finite numbers, naming the first."""
+    for name in names:
+        value = getattr(model, name)
+        if not isinstance(value, Real) or not isfinite(value):
+            raise ValueError(f"{name} must be a finite number, but it is {value!r}.")
+
+
+def check_count(model: object, name: str, least: int, *, even: bool = False) -> None:
+    """Refuse a number of points that is no whole number, too small or, if `even`, odd."""
+    value = getattr(model, name)
+    if not isinstance(value, Integral) or value < least or (even and value % 2):
+        kind = "an even number" if even else "a whole number"
+        raise ValueError(f"{name} must be {kind} of at least {least}, but it is {value!r}.")
 
 
 def check_run(
@@ -75,7 +101,7 @@ def label(
 def substeps(t: NDArray[np.float64], longest: float) -> list[tuple[int, float]]:
     """For each interval of `t` the number and length of the even steps, none over `longest`."""
     spans = np.diff(t)
-    numbers = np.ceil(spans / longest * (1 - 1e-12)).astype(int)
+    numbers = np.ceil(spans / longest * (1 - 1e-12))
     return [(int(n), float(span / n)) for n, span in zip(numbers, spans, strict=True)]
 
 

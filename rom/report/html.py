@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rom.data.atomic import atomic_path
+from rom.data.write import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

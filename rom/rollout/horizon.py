@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+# Skill counts from here: less is rounding, or the luck of the sample.
+MARGIN = 0.01
 # Of the lead times in a skilful span, at least this share is skilful.
 SHARE = 0.9
 
@@ -54,7 +56,7 @@ def skilful_span(skill: ArrayLike, lead: ArrayLike) -> tuple[float, float] | Non
     Parameters
     ----------
     skill : array_like, shape (n_baseline, n_lead)
-        Skill scores, positive where the forecast is better.
+        Skill scores; above 0.01 the forecast counts as better.
     lead : array_like, shape (n_lead,)
         Lead times, increasing.
 
@@ -68,7 +70,7 @@ def skilful_span(skill: ArrayLike, lead: ArrayLike) -> tuple[float, float] | Non
     >>> skilful_span([[-0.2, 0.5, 0.3, 0.0], [0.9, 0.8, 0.1, -0.1]], [1, 2, 3, 4])
     (2.0, 3.0)
     """
-    better: NDArray[np.bool_] = np.all(np.asarray(skill) > 0, axis=0)
+    better: NDArray[np.bool_] = np.all(np.asarray(skill) > MARGIN, axis=0)
     if not better.any():
         return None
     first = int(better.argmax())

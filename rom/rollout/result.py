@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 
 class Status(Enum):
-    """How a rollout ended. The value is the message; the order is the steppers' return code."""
+    """How a rollout ended. The value is the message; the order is the steppers' return code.
+
+    Examples
+    --------
+    >>> import rom
+    >>> growth = rom.OperatorInference("A").fit([[1.0], [2.0]], [[1.0], [2.0]])
+    >>> run = rom.rollout(growth, [1.0], [0.0, 10.0], throw=False)
+    >>> run.status is Status.LEFT_BOUND, run.status.value
+    (True, 'The state left the bound...')
+    """
 
     COMPLETED = "The rollout reached the last time."
     LEFT_BOUND = (
@@ -27,8 +36,8 @@ class Status(Enum):
         "rank, or use stepper='rk4'."
     )
     TOO_MANY_STEPS = (
-        "The step budget is spent: the model is stiff, or the output times are few for so long a "
-        "rollout. Give more output times (each adds to the budget), or fit with more ridge."
+        "The step budget is spent: the model is stiff, with rates far faster than the output "
+        "times. Fit with more ridge or a smaller rank, or roll out over a shorter time."
     )
 
 
@@ -37,6 +46,16 @@ class Rollout:
     """A trajectory of a latent model.
 
     ``z[i]`` is finite exactly where ``t[i] <= t_end``, and NaN after it.
+
+    Examples
+    --------
+    >>> import rom
+    >>> growth = rom.OperatorInference("A").fit([[1.0], [2.0]], [[1.0], [2.0]])
+    >>> run = rom.rollout(growth, [1.0], [0.0, 1.0, 10.0], throw=False)
+    >>> run.status.name, run.z[:, 0].round(3)
+    ('LEFT_BOUND', array([1.   , 2.718,   nan]))
+    >>> print(run)
+    Rollout ended at t = 5... of 10 after ... steps (bound 200). The state left the bound...
     """
 
     t: NDArray[np.float64]

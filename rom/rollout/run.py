@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from rom import checks
-from rom.base import Dynamics, HasPolynomial
+from rom.base import Dynamics, HasPolynomial, Polynomial
 from rom.data.trajectory import EVEN_RTOL, even_step
 from rom.rollout.result import Rollout, RolloutError, Status
 
@@ -20,7 +20,9 @@ RTOL = 1e-8
 # A state this much smaller than the training states counts as zero in that ratio.
 NEGLIGIBLE = 1e-6
 # Steps the adaptive method may try, compiled and as Python, and how many more per output time.
-STEPS_COMPILED, STEPS_PYTHON, STEPS_PER_OUTPUT = 100_000, 10_000, 100
+# Compiled steps are fewer where each takes more multiplications than this buys in a few seconds.
+STEPS_COMPILED, PER_OUTPUT_COMPILED, MULTIPLICATIONS = 100_000, 100, 3e9
+STEPS_PYTHON, PER_OUTPUT_PYTHON = 10_000, 10
 
 
 def rollout(
@@ -134,11 +136,18 @@ def _run(
     if method == "dopri5":
         size = dynamics.bound_ / 100
         atol = RTOL * NEGLIGIBLE * (size if 0 < size < np.inf else 1.0)
-        budget = STEPS_PYTHON if polynomial is None else STEPS_COMPILED
-        options += (RTOL, float(atol), budget + STEPS_PER_OUTPUT * len(t))
+        options += (RTOL, float(atol), _budget(polynomial, len(t)))
     if polynomial is not None:
         return steppers.COMPILED[method](steppers.terms_of(polynomial), *options)
     return steppers.PLAIN[method](lambda z, u: _predict_one(dynamics, z, u), *options)
+
+
+def _budget(polynomial: Polynomial | None, n_outputs: int) -> int:
+    """The most steps to try: enough for a hard problem, and over within seconds."""
+    if polynomial is None:
+        return STEPS_PYTHON + PER_OUTPUT_PYTHON * n_outputs
+    affordable = int(MULTIPLICATIONS / (7 * max(1, polynomial.coef.size)))
+    return min(affordable, STEPS_COMPILED + PER_OUTPUT_COMPILED * n_outputs) + 10 * n_outputs
 
 
 def _predict_one(

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rom.data.write import atomic_path
 from rom.rollout.horizon import valid_time
 from rom.rollout.result import Rollout, Status
 from rom.rollout.skill import skill_score
-from rom.rollout.verdict import reasons_of, verdict_of
+from rom.rollout.verdict import is_stable, reasons_of, verdict_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,6 +48,18 @@ class StabilityReport:
     """What a check found.
 
     The dataset has dimensions ``start``, ``lead`` and ``baseline``; see :meth:`to_dataset`.
+
+    Examples
+    --------
+    >>> import numpy as np, rom
+    >>> t = np.arange(0, 20, 0.1)
+    >>> X = np.c_[np.cos(t), np.sin(t)] @ np.random.default_rng(0).normal(size=(2, 50))
+    >>> model = rom.ROM(rom.POD(2), rom.OperatorInference("A")).fit(X[:100], t=t[:100])
+    >>> report = rom.check(model, X[100:], t=t[100:], n_starts=5)
+    >>> report.stable, report.data.sizes["start"]
+    (True, 5)
+    >>> print(report)
+    StabilityReport: stable ...
     """
 
     data: xr.Dataset
@@ -57,8 +70,8 @@ class StabilityReport:
 
     @property
     def stable(self) -> bool:
-        """Whether every rollout stayed bounded to its end."""
-        return bool(self.data["bounded"].all())
+        """Whether every rollout stayed bounded to its end, and its variability did not grow."""
+        return is_stable(self.data)
 
     @property
     def valid_time(self) -> float:
@@ -117,7 +130,8 @@ class StabilityReport:
             allow_nan=False,
         )
         if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
+            with atomic_path(path) as part:
+                part.write_text(text + "\n", encoding="utf-8")
         return text
 
     def plot(self, **kwargs: Any) -> Any:
@@ -150,7 +164,9 @@ class StabilityReport:
         )
 
 
-def summarise(comparisons: Sequence[Comparison], *, tolerance: float, unit: str) -> StabilityReport:
+def summarise(
+    comparisons: Sequence[Comparison], *, tolerance: float, unit: str, n_untested: int
+) -> StabilityReport:
     """Put the comparisons of all starts together and judge them.
 
     Parameters
@@ -161,12 +177,14 @@ def summarise(comparisons: Sequence[Comparison], *, tolerance: float, unit: str)
         The normalised error up to which a forecast counts as valid.
     unit : str
         Of time.
+    n_untested : int
+        Stretches of the reference that were too short to be compared.
 
     Returns
     -------
     StabilityReport
     """
-    data = _dataset(comparisons, tolerance, unit)
+    data = _dataset(comparisons, tolerance, unit).assign_attrs(n_untested=n_untested)
     return StabilityReport(data, verdict_of(data), reasons_of(data))
 
 

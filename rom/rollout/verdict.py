@@ -19,23 +19,33 @@ GROWN = 2.0
 
 def verdict_of(data: xr.Dataset) -> str:
     """The verdict on a check, in a few words; `data` as in :class:`StabilityReport`."""
-    if not data["bounded"].all():
+    ended = set(data["status"].values[~data["bounded"].values].tolist())
+    if ended == {Status.TOO_MANY_STEPS.name}:
+        return "not known: the rollouts are too stiff to be finished"
+    if ended:
         return "unstable"
     late = _late_variability(data)
     if late > GROWN:
         return f"bounded, but its variability grew to {late:.3g} times the reference's"
     if not data["exceeded"].any():
-        return "stable and accurate to the horizon"
+        return f"stable and accurate to the horizon, lead time {_last(data)}"
     span = skilful_span(data["skill"], data["lead"])
     if span is None:
         return "stable but no better than its baselines"
-    return f"stable, skilful to lead time {_time(span[1], data)}"
+    first, last = (_time(lead, data) for lead in span)
+    return f"stable, better than its baselines from lead time {first} to {last}"
+
+
+def is_stable(data: xr.Dataset) -> bool:
+    """Whether every rollout stayed bounded to its end, and none of the variability grew."""
+    return bool(data["bounded"].all()) and not _late_variability(data) > GROWN
 
 
 def reasons_of(data: xr.Dataset) -> tuple[str, ...]:
     """The reasons of the verdict, in sentences; `data` as in :class:`StabilityReport`."""
     return (
         *_endings(data),
+        *_untested(data),
         _validity(data),
         _split(data),
         _skill(data),
@@ -45,7 +55,7 @@ def reasons_of(data: xr.Dataset) -> tuple[str, ...]:
 
 
 def _endings(data: xr.Dataset) -> list[str]:
-    n, horizon = data.sizes["start"], _time(float(data["lead"][-1]), data)
+    n, horizon = data.sizes["start"], _last(data)
     ended = data.isel(start=np.flatnonzero(~data["bounded"].values))
     if not ended.sizes["start"]:
         return [
@@ -60,6 +70,13 @@ def _endings(data: xr.Dataset) -> list[str]:
             f"{_time(first, data)} (bound {data.attrs['bound']:.3g}). {Status[name].value}"
         )
     return lines
+
+
+def _untested(data: xr.Dataset) -> list[str]:
+    n = data.attrs["n_untested"]
+    if not n:
+        return []
+    return [f"Stretches of the reference shorter than the horizon, and so not tested: {n}."]
 
 
 def _validity(data: xr.Dataset) -> str:
@@ -106,10 +123,16 @@ def _cost(data: xr.Dataset) -> str:
     full, reduced = float(data["full_seconds"].median()), float(data["reduced_seconds"].median())
     if np.isnan(full):
         return "Cost was not compared: the reference is data, not a model that was run."
+    ratio = float((data["full_seconds"] / data["reduced_seconds"]).median())
+    change = f"{ratio:.3g} times less" if ratio > 1 else f"{1 / ratio:.3g} times more"
     return (
         f"The full model took {full:.3g} s a run, the reduced one {reduced:.3g} s with decoding: "
-        f"{float((data['full_seconds'] / data['reduced_seconds']).median()):.3g} times less."
+        f"{change}."
     )
+
+
+def _last(data: xr.Dataset) -> str:
+    return _time(float(data["lead"][-1]), data)
 
 
 def _time(value: float, data: xr.Dataset) -> str:

@@ -136,8 +136,20 @@ def test_a_phase_not_seen_in_training_is_refused(lazy):
     X = sample()[0][:10]
     X = da.from_array(X) if lazy else X
     scale = Scale(climatology="day").fit(X, phase=[0, 0, 1, 1, 2, 2, 3, 3, 4, 4])
-    with pytest.raises(ValueError, match="No training data in day 59 of the year"):
+    with pytest.raises(ValueError, match="No training data in day 02-29"):
         scale.transform(X, phase=[0, 0, 1, 1, 2, 2, 3, 3, 4, 59])
+
+
+def test_a_leap_day_that_training_lacks_has_the_mean_of_its_neighbours():
+    phase = np.tile(np.r_[0:59, 60:366], 2)  # two years without a leap day
+    X = np.stack([np.cos(phase / 58), np.sin(3 * phase)], axis=1)
+    X += np.repeat([[0.1], [-0.1]], 365, axis=0)
+    scale = Scale(climatology="day").fit(X, phase=phase)
+    np.testing.assert_allclose(scale.offset_[59], (scale.offset_[58] + scale.offset_[60]) / 2)
+    rows = np.zeros((1, 2))
+    np.testing.assert_allclose(
+        scale.inverse_transform(rows, phase=[59]), scale.offset_[59:60], atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1e30])

@@ -21,7 +21,11 @@ def test_segments_without_times_are_the_trajectories(sizes):
     assert [p.start for p in pieces] == [0, *np.cumsum(sizes)[:-1].tolist()]
 
 
-@given(lengths, st.floats(1e-6, 1e6), st.floats(-1e6, 1e6))
+@given(
+    st.lists(st.integers(4, 9), min_size=1, max_size=6),
+    st.floats(1e-6, 1e6),
+    st.floats(-1e6, 1e6),
+)
 def test_gaps_in_even_sampling_cut_whatever_the_unit(sizes, unit, start):
     # One step is left out between stretches of `sizes` rows.
     sizes = [6, *sizes]
@@ -33,6 +37,26 @@ def test_gaps_in_even_sampling_cut_whatever_the_unit(sizes, unit, start):
 def test_uneven_sampling_is_one_segment_until_a_long_gap():
     t = np.cumsum([0.0, 1.0, 0.4, 2.2, 0.7, 1.3, 3.0, 40.0, 0.8, 1.1])
     assert segments(t, np.zeros(len(t), int)) == [slice(0, 7), slice(7, 10)]
+
+
+@pytest.mark.parametrize(
+    "t",
+    [
+        np.r_[np.arange(0, 5, 0.1), np.arange(5, 10, 0.05)],
+        np.r_[np.arange(0, 1, 0.01), np.arange(1, 10, 0.1)],
+        np.geomspace(1e-3, 10, 200),
+    ],
+)
+def test_a_change_of_sampling_rate_is_no_gap(t):
+    pieces = segments(t, np.zeros(len(t), int))
+    assert pieces == [slice(0, len(t))]
+    with pytest.raises(ValueError, match="needs evenly sampled times"):
+        even_step(t, pieces, needed_by="DMD")
+
+
+def test_each_trajectory_has_its_own_step():
+    t = np.r_[np.arange(50) * 0.1, np.arange(5.0)]
+    assert segments(t, labels_of([50, 5])) == [slice(0, 50), slice(50, 55)]
 
 
 def test_times_start_again_in_each_trajectory():

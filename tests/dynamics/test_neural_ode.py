@@ -216,6 +216,31 @@ def test_a_loss_that_is_not_finite_ends_the_fit_with_the_last_good_weights():
     assert np.array_equal(outcome.parameters[0], start[0])
 
 
+@pytest.mark.parametrize(("max_iter", "checks"), [(5, [5]), (39, [20, 39]), (40, [20, 40])])
+def test_every_iteration_allowed_is_made(oscillator, max_iter, checks):
+    t, Z, _ = oscillator
+    model = quick(max_iter=max_iter, patience=10).fit(Z, Z @ OSCILLATOR.T, t=t)
+    assert model.history_[:, 0].tolist() == checks
+    assert model.n_iter_ == max_iter
+    assert model.stop_reason_ == "max_iter was reached"
+
+
+def test_a_short_last_round_lowers_the_loss_further(oscillator):
+    t, Z, _ = oscillator
+    losses = [
+        quick(max_iter=n).fit(Z, Z @ OSCILLATOR.T, t=t).history_[:, 2].min() for n in (20, 39)
+    ]
+    assert losses[1] < losses[0]
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "meta", ""])
+def test_a_device_that_cannot_compute_is_refused(device):
+    t = np.arange(6.0)
+    message = rf"device='{device}' was asked for.* Available here: auto, cpu"
+    with pytest.raises(ValueError, match=message):
+        quick(device=device).fit(linear(SPIRAL, t), t=t)
+
+
 def test_runge_kutta_converges_at_fourth_order():
     import torch
 

@@ -62,6 +62,20 @@ def test_a_run_that_blows_up_says_when():
         Burgers(dt=0.1).simulate(1e6 * Burgers().initial_state(), [0.0, 0.5, 1.0])
 
 
-def test_grids_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match="n must be even"):
-        Burgers(n=33).initial_state()
+@pytest.mark.parametrize("n", [33, 2, 0, -4, 64.0])
+def test_grids_that_cannot_be_are_refused(n):
+    with pytest.raises(ValueError, match=rf"n must be an even number of at least 4.* it is {n}\."):
+        Burgers(n=n)
+
+
+@pytest.mark.parametrize("name", ["viscosity", "length", "dt"])
+@pytest.mark.parametrize("value", [0.0, -0.01, np.nan, np.inf, "0.1", None])
+def test_parameters_that_cannot_be_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be positive and finite, .* {value!r}"):
+        Burgers(**{name: value})
+
+
+def test_parameters_for_one_run_are_checked_too():
+    model = Burgers(n=32)
+    with pytest.raises(ValueError, match=r"viscosity must be positive and finite, .* -0\.1"):
+        model.simulate(model.initial_state(), [0.0, 0.1], params={"viscosity": -0.1})

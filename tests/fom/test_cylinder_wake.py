@@ -116,6 +116,10 @@ def test_what_cannot_run_is_refused(start):
         CylinderWake(r_sponge=50.0)
     with pytest.raises(ValueError, match="reynolds must be positive"):
         CylinderWake(reynolds=0.0)
+    with pytest.raises(ValueError, match=r"n_r must be a whole number of at least 8, .* 7"):
+        CylinderWake(n_r=7)
+    with pytest.raises(ValueError, match="r_max must be positive and finite, but it is inf"):
+        CylinderWake(r_max=np.inf)
     with pytest.raises(FloatingPointError, match=r"left the finite numbers by t = 5"):
         COARSE.simulate(1e6 * start, [0.0, 5.0])
 

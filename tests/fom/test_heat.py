@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,3 +37,16 @@ def test_grids_converge_with_second_order_to_the_fourier_series():
         terms = 8 / (np.pi * k) ** 3 * np.exp(-((np.pi * k) ** 2) * t)
         errors.append(abs(q - (terms * np.sin(np.pi * k * q.x.to_numpy())).sum(axis=0)).max())
     np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 2, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"diffusivity": -1.0}, r"diffusivity must be positive and finite, but it is -1\.0"),
+        ({"length": 0.0}, r"length must be positive and finite, but it is 0\.0"),
+        ({"n": 0}, "n must be a whole number of at least 1, but it is 0"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        Heat(**parameters)

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,3 +67,17 @@ def test_etdrk4_is_exact_for_a_constant_source_near_and_at_zero():
     end = ETDRK4.of(linear, 0.5).step(v0, 0.0, lambda t, v: np.ones_like(v))
     growth = np.array([0.5, 0.5, np.expm1(-0.15) / -0.3, 1e-4])
     np.testing.assert_allclose(end, np.exp(0.5 * linear) * v0 + growth, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"dt": 0.0}, r"dt must be positive and finite, but it is 0\.0"),
+        ({"dt": -0.05}, r"dt must be positive and finite, but it is -0\.05"),
+        ({"length": np.nan}, "length must be positive and finite, but it is nan"),
+        ({"n": 65}, "n must be an even number of at least 4, but it is 65"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        KuramotoSivashinsky(**parameters)

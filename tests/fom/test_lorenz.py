@@ -75,6 +75,17 @@ def test_lorenz96_advection_keeps_energy():
     np.testing.assert_allclose(rate, -2 * energy[2] + 3.0 * x[2].sum(), rtol=1e-7)
 
 
-def test_lorenz96_ring_needs_four_sites():
-    with pytest.raises(ValueError, match="at least 4 sites, but n is 3"):
-        Lorenz96(n=3)
+@pytest.mark.parametrize(
+    ("kind", "parameters", "message"),
+    [
+        (Lorenz63, {"sigma": -10.0}, r"sigma must be positive and finite, but it is -10\.0"),
+        (Lorenz63, {"beta": 0.0}, r"beta must be positive and finite, but it is 0\.0"),
+        (Lorenz63, {"rho": np.nan}, "rho must be a finite number, but it is nan"),
+        (Lorenz96, {"forcing": np.inf}, "forcing must be a finite number, but it is inf"),
+        (Lorenz96, {"n": 3}, "n must be a whole number of at least 4, but it is 3"),
+        (Lorenz96, {"n": 40.0}, r"n must be a whole number of at least 4, but it is 40\.0"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused(kind, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        kind(**parameters)

@@ -71,3 +71,9 @@ def test_substeps_fill_every_interval_without_exceeding_the_longest():
     assert [n for n, _ in steps] == [3, 1, 17]
     np.testing.assert_allclose([n * dt for n, dt in steps], np.diff(t))
     assert max(dt for _, dt in steps) <= 0.1 * (1 + 1e-9)
+
+
+def test_steps_past_the_largest_machine_integer_are_counted_too():
+    n, dt = substeps(np.array([0.0, 1.0]), 2.0**-70)[0]
+    assert n == pytest.approx(2**70)
+    assert n * dt == pytest.approx(1)

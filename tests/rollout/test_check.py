@@ -1,6 +1,7 @@
 """check() on models whose errors are known in closed form."""
 
 import json
+import sys
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -112,7 +113,7 @@ def test_a_perfect_model_is_valid_to_the_horizon(modes):
     report = check(oscillator(modes), X, t=t, horizon=10.0)
     data = report.to_dataset()
     assert report.stable
-    assert report.verdict == "stable and accurate to the horizon"
+    assert report.verdict == "stable and accurate to the horizon, lead time 10 s"
     assert data.sizes["start"] == 20
     assert report.valid_time == pytest.approx(10.0)
     np.testing.assert_allclose(data["lead"], DT * np.arange(201), atol=1e-9)
@@ -150,7 +151,7 @@ def test_a_wrong_frequency_is_valid_until_its_phase_has_slipped(modes):
     )
     assert np.isnan(data["skill"].sel(baseline="persistence")[0])
     np.testing.assert_allclose(data["anomaly_correlation"], np.cos(slip * lead), atol=2e-2)
-    assert report.verdict.startswith("stable, skilful to lead time")
+    assert report.verdict.startswith("stable, better than its baselines from lead time 0.05 s")
 
 
 def test_damped_persistence_relaxes_at_the_lag_one_autocorrelation(modes):
@@ -203,7 +204,8 @@ def test_errors_may_overflow_without_a_bound(modes):
 def test_growth_within_the_bound_is_not_called_stable(modes):
     t, X = held_out(modes)
     report = check(oscillator(modes, growth=0.3), X, t=t, horizon=10.0)
-    assert report.stable
+    assert not report.stable
+    assert report.data["bounded"].all()
     assert report.verdict.startswith("bounded, but its variability grew")
 
 
@@ -219,6 +221,15 @@ def test_floor_and_dynamics_add_up_in_squares(modes):
         data["error_floor"] * data.attrs["scale"], 0.3 * np.abs(np.sin(5 * t[rows])), atol=1e-9
     )
     np.testing.assert_allclose(data["error_dynamics"][:, 0], 0, atol=1e-12)
+
+
+def test_blocks_of_any_size_give_the_same_figures(modes, monkeypatch):
+    t, X = held_out(modes, off=0.3)
+    whole = check(oscillator(modes, omega=1.05), X, t=t, horizon=8.0)
+    monkeypatch.setattr(sys.modules["rom.rollout.check"], "BLOCK_BYTES", 8 * X.shape[1] * 7)
+    blocked = check(oscillator(modes, omega=1.05), X, t=t, horizon=8.0)
+    np.testing.assert_allclose(blocked.data["error"], whole.data["error"], rtol=1e-12)
+    np.testing.assert_allclose(blocked.data["skill"], whole.data["skill"], rtol=1e-9)
 
 
 def test_no_skill_is_admitted(modes):
@@ -277,9 +288,28 @@ def test_windows_stay_inside_their_stretch():
     windows = _windows(t, pieces, 7.0, 100)
     assert {w.stop - w.start for w in windows} == {8}
     assert [w.start for w in windows] == [0, 1, 2, *range(16, 29)]
-    assert len(_windows(t, pieces, None, 5)) == 5  # half the longest: 9.5
+    assert len(_windows(t, pieces, 7.0, 5)) == 5
     with pytest.raises(ValueError, match=r"horizon = 20.*3 stretches.*19 long"):
         _windows(t, pieces, 20.0, 5)
+
+
+def test_every_trajectory_that_reaches_the_horizon_is_tested_and_the_others_are_counted(modes):
+    t = [np.arange(0, 30, 0.05), np.arange(0, 12, 0.05), np.arange(0, 3, 0.05)]
+    X = [circle(t[0]) @ modes[:2], circle(3 * t[1]) @ modes[:2], circle(t[2]) @ modes[:2]]
+    labels = np.repeat([0, 1, 2], [len(part) for part in t])
+    report = check(
+        oscillator(modes), np.concatenate(X), t=np.concatenate(t), trajectory=labels, horizon=5.0
+    )
+    assert report.data["exceeded"].any()  # the second turns three times as fast
+    assert report.data.attrs["n_untested"] == 1
+    assert "not tested: 1." in str(report)
+
+
+def test_models_that_know_nothing_are_not_called_better(modes):
+    t, X = held_out(modes)
+    frozen, backwards = oscillator(modes, omega=0.0), oscillator(modes, omega=-1.0)
+    assert check(frozen, X, t=t).verdict == "stable but no better than its baselines"
+    assert "lead time 0" not in check(backwards, X, t=t).verdict
 
 
 def test_uneven_times_are_compared_at_their_own(modes):
@@ -294,7 +324,10 @@ def test_uneven_times_are_compared_at_their_own(modes):
     ("options", "message"),
     [
         ({}, "needs the times t"),
-        ({"t": DT * np.arange(500), "horizon": -1.0}, "horizon = -1"),
+        (
+            {"t": DT * np.arange(500), "horizon": -1.0},
+            "horizon must be positive and finite, but it is -1",
+        ),
         ({"t": DT * np.arange(500), "starts": np.ones((1, 7))}, "starts goes with a full model"),
         ({"t": DT * np.arange(500), "n_starts": 0}, "must be positive"),
         ({"t": DT * np.arange(500), "tolerance": 0.0}, "must be positive"),

@@ -87,5 +87,6 @@ def test_skilful_span_bridges_a_few_failures_and_no_coin_tosses():
     periodic = np.ones(100)
     periodic[12::13] = -1
     assert skilful_span(periodic[None], np.arange(100)) == (0.0, 99.0)
-    died_away = np.r_[np.ones(10), np.tile([-1e-9, 1e-9], 45)]
+    died_away = np.r_[np.ones(10), np.tile([-0.02, 0.02], 45)]
     assert skilful_span(died_away[None], np.arange(100)) == (0.0, 11.0)
+    assert skilful_span(np.full((1, 9), 1e-9), np.arange(9)) is None  # rounding is no skill
