@@ -15,17 +15,20 @@ from rom import checks
 from rom.base import Compressor, Dynamics
 from rom.compress.pod import POD
 from rom.data.flatten import Flatten
-from rom.data.io import cut_along_time
+from rom.data.labels import (
+    as_dataset,
+    check_free_names,
+    is_labelled,
+    lazy_if_large,
+    output_times,
+    times_of,
+)
 from rom.data.scale import Scale
-from rom.data.times import DATETIME64, TimeAxis, phase, trajectory_labels
+from rom.data.times import TimeAxis, phase, trajectory_labels
 from rom.data.trajectory import segments
 from rom.dynamics.dmd import DMD
 from rom.rollout.run import rollout
 
-Labelled = xr.DataArray | xr.Dataset
-
-# Larger snapshots are read through dask, block by block, so that scaling them makes no second copy.
-LAZY_BYTES = 256 * 2**20
 # The default compressor keeps this much energy, but no more modes than a tenth of the times.
 DEFAULT_ENERGY = 0.99
 DEFAULT_TIMES_PER_MODE = 10
@@ -150,18 +153,18 @@ class ROM(BaseEstimator):
             that repeat or run backwards, constant data, too few snapshots.
         """
         self._validate_params()
-        _check_free_names(X)
-        X = _lazy_if_large(X)
+        check_free_names(X)
+        X = lazy_if_large(X)
         self.flatten_ = Flatten().fit(X)
         self.n_features_in_ = self.flatten_.n_features_in_
-        self.time_axis_ = TimeAxis.of(X) if _is_labelled(X) else None
+        self.time_axis_ = TimeAxis.of(X) if is_labelled(X) else None
         raw = self._flat(X, t, trajectory)
         if raw.rows.shape[0] < 3:
             raise ValueError(
                 f"ROM needs at least 3 snapshots, but X has n_samples = {raw.rows.shape[0]}."
             )
         self.preprocess_ = Scale() if self.preprocess is None else clone(self.preprocess)
-        phases = self._phase(_times_of(X, self.time_axis_))
+        phases = self._phase(times_of(X, self.time_axis_))
         self.preprocess_.fit(
             raw.rows,
             variable=np.array(self.flatten_.variables_)[self.flatten_.variable_],
@@ -193,7 +196,7 @@ class ROM(BaseEstimator):
         """
         check_is_fitted(self)
         raw = self._flat(X, t, trajectory)
-        phases = self._phase(_times_of(X, self.time_axis_))
+        phases = self._phase(times_of(X, self.time_axis_))
         return raw._replace(rows=self.preprocess_.transform(raw.rows, phase=phases))
 
     def encode(self, X: Any) -> Any:
@@ -211,7 +214,7 @@ class ROM(BaseEstimator):
         """
         rows = self.to_rows(X).rows
         Z = self.compressor_.transform(rows)
-        return self._label_latent(Z, _times_of(X, self.time_axis_)) if _is_labelled(X) else Z
+        return self._label_latent(Z, times_of(X, self.time_axis_)) if is_labelled(X) else Z
 
     def decode(self, Z: Any) -> Any:
         """States of latent coordinates.
@@ -227,7 +230,7 @@ class ROM(BaseEstimator):
             Of the kind the model was fitted on, in its units, masked where it was.
         """
         check_is_fitted(self)
-        times = _times_of(Z, self.time_axis_)
+        times = times_of(Z, self.time_axis_)
         if isinstance(Z, xr.DataArray):
             Z = Z.transpose(self.flatten_.time_dim_, "mode")
         return self._decode(np.asarray(Z), times)
@@ -250,7 +253,7 @@ class ROM(BaseEstimator):
         rows = self.to_rows(X).rows
         Z = self.compressor_.transform(rows)
         later = self._step(Z, checks.check_inputs(u, len(Z), n_inputs=self.dynamics_.n_inputs_))
-        times = _times_of(X, self.time_axis_)
+        times = times_of(X, self.time_axis_)
         if times is not None and self.time_axis_ is not None:
             moved = self.time_axis_.to_times(self.time_axis_.to_numbers(times) + self._dt())
             times = times.assign_coords({self.time_axis_.dim: moved})[self.time_axis_.dim]
@@ -285,23 +288,23 @@ class ROM(BaseEstimator):
             If the rollout ended early and `throw` is true.
         """
         check_is_fitted(self)
-        if _is_labelled(x0) and self.time_axis_ is not None and self.time_axis_.dim in x0.dims:
+        if is_labelled(x0) and self.time_axis_ is not None and self.time_axis_.dim in x0.dims:
             if x0.sizes[self.time_axis_.dim] != 1:
                 raise ValueError(
                     f"x0 must be one state, but it has {x0.sizes[self.time_axis_.dim]} times."
                 )
             x0 = x0.isel({self.time_axis_.dim: 0})
-        state: Any = x0 if _is_labelled(x0) else np.atleast_2d(x0)
-        if not _is_labelled(x0) and len(state) != 1:
+        state: Any = x0 if is_labelled(x0) else np.atleast_2d(x0)
+        if not is_labelled(x0) and len(state) != 1:
             raise ValueError(f"x0 must be one state, but its shape is {np.shape(x0)}.")
-        numbers, times = self._output_times(x0, t)
         axis = self.time_axis_
+        numbers, times = output_times(t, times_of(x0, axis), axis)
         if axis is not None and axis.dim not in x0.coords:
             state = state.assign_coords({axis.dim: np.asarray(times)[0]})
         z0 = self.compressor_.transform(self.to_rows(state).rows)[0]
         run = rollout(self.dynamics_, z0, numbers, u=u, throw=throw)
         fields = self._decode(run.z, times)
-        result = _as_dataset(fields, times)
+        result = as_dataset(fields, times)
         result = result.assign_coords(mode=np.arange(run.z.shape[1]))
         result["latent"] = ((self.flatten_.time_dim_, "mode"), run.z)
         t_end = (
@@ -374,9 +377,9 @@ class ROM(BaseEstimator):
 
     def _flat(self, X: Any, t: ArrayLike | None, trajectory: ArrayLike | None) -> Rows:
         """Snapshots as unscaled numbers with checked times and trajectories."""
-        times = _times_of(X, self.time_axis_)
+        times = times_of(X, self.time_axis_)
         rows = self.flatten_.transform(X)
-        if _is_labelled(X):
+        if is_labelled(X):
             if t is not None or trajectory is not None:
                 raise TypeError(
                     "t and trajectory go with NumPy snapshots; labelled ones bring their own time "
@@ -427,29 +430,6 @@ class ROM(BaseEstimator):
             ]
         )
 
-    def _output_times(self, x0: Any, t: ArrayLike) -> tuple[NDArray[np.float64], Any]:
-        """Times for the integrator, and the labels they get in the result."""
-        given, axis = np.asarray(t), self.time_axis_
-        if given.ndim != 1 or not given.size:
-            raise ValueError(
-                f"t must be 1-D with at least one time, but its shape is {given.shape}."
-            )
-        if given.dtype.kind == "U" and axis is not None and axis.calendar == DATETIME64:
-            given = given.astype("datetime64[ns]")
-        now = _times_of(x0, axis)
-        if axis is None:
-            return np.asarray(t, dtype=np.float64), given
-        now_number = None if now is None else float(axis.to_numbers(now)[0])
-        if given.dtype.kind in "fiu":
-            numbers = given.astype(np.float64)
-            if now_number is not None:
-                numbers = now_number + (numbers - numbers[0])
-            return numbers, axis.to_times(numbers)
-        numbers = axis.to_numbers(given)
-        if now_number is not None and not np.isclose(numbers[0], now_number):
-            raise ValueError(f"t[0] must be the time of x0, {now.values[0]}, but it is {given[0]}.")
-        return numbers, given
-
     def _squared_errors(self, rows: NDArray, t: NDArray, u: NDArray | None) -> NDArray[np.float64]:
         """Squared error of the rollout from ``rows[0]`` at each later row; inf past its end."""
         z0 = self.compressor_.transform(rows[:1])[0]
@@ -464,31 +444,6 @@ class ROM(BaseEstimator):
         return xr.DataArray(Z, dims=(dim, "mode"), coords=coords, name="latent")
 
 
-def _is_labelled(X: Any) -> bool:
-    return isinstance(X, xr.DataArray | xr.Dataset)
-
-
-def _times_of(X: Any, axis: TimeAxis | None) -> Any:
-    """Times (n_time,) of labelled data, with what else is labelled by them; None without."""
-    if axis is None or not _is_labelled(X) or axis.dim not in X.coords:
-        return None
-    times = X[axis.dim]
-    return times if times.ndim else times.expand_dims(axis.dim)
-
-
-def _check_free_names(X: Any) -> None:
-    """Refuse names that results use for the latent coordinates."""
-    if _is_labelled(X):
-        names = {*X.dims, *X.coords, *(X.data_vars if isinstance(X, xr.Dataset) else [X.name])}
-        for name in ("mode", "latent"):
-            if name in names:
-                raise ValueError(
-                    f"The name {name!r} is taken by the latent coordinates: rename it."
-                )
-        if isinstance(X, xr.DataArray) and X.name in {*X.dims, *X.coords}:
-            raise ValueError(f"The DataArray is named like its coordinate {X.name!r}: rename it.")
-
-
 def _spread(start: int, stop: int, n: int) -> NDArray[np.intp]:
     """At most `n` numbers spread over ``range(start, stop)``."""
     return (
@@ -498,31 +453,8 @@ def _spread(start: int, stop: int, n: int) -> NDArray[np.intp]:
     )
 
 
-def _lazy_if_large(X: Any) -> Any:
-    """Small snapshots in memory, so that they are read once; large ones in lazy blocks."""
-    large, lazy = getattr(X, "nbytes", 0) > LAZY_BYTES, bool(getattr(X, "chunks", None))
-    if large == lazy:
-        return X
-    if lazy:
-        return X.compute()
-    if _is_labelled(X):
-        return cut_along_time(X)
-    import dask.array as da
-
-    return da.from_array(X, chunks=("auto", -1))
-
-
 def _fit_compressor(compressor: Compressor | None, rows: Any) -> Compressor:
     if compressor is not None:
         return clone(compressor).fit(rows)
     pod = POD(DEFAULT_ENERGY).fit(rows)
     return pod.truncated(min(pod.rank_, max(1, rows.shape[0] // DEFAULT_TIMES_PER_MODE)))
-
-
-def _as_dataset(fields: Any, times: Any) -> xr.Dataset:
-    """The decoded states as a Dataset, whatever kind they are."""
-    if isinstance(fields, xr.Dataset):
-        return fields
-    if isinstance(fields, xr.DataArray):
-        return fields.to_dataset(name=fields.name or "x")
-    return xr.Dataset({"x": (("time", "feature"), fields)}, coords={"time": times})

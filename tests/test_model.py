@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import rom
-import rom.model
+import rom.data.labels
 from rom.data.split import ForwardChaining, LeaveOneTrajectoryOut
 from rom.rollout import RolloutError
 
@@ -90,7 +90,7 @@ def test_numpy_and_xarray_give_the_same_model():
 def test_lazy_data_give_the_same_model(monkeypatch):
     truth = travelling_wave()
     eager = rom.ROM(rom.POD(2)).fit(truth)
-    monkeypatch.setattr(rom.model, "LAZY_BYTES", 0)
+    monkeypatch.setattr(rom.data.labels, "LAZY_BYTES", 0)
     lazy = rom.ROM(rom.POD(2)).fit(truth.chunk({"time": 33}))
     # The two modes of a wave carry equal energy, so only what they span is determined.
     np.testing.assert_allclose(lazy.predict(truth), eager.predict(truth), atol=1e-6)
