@@ -112,6 +112,10 @@ def _fit(args: argparse.Namespace) -> int:
     X = _open(args.data, None if args.var is None else args.var.split(","))
     if args.train_until is not None:
         X = _select_until(X, args.train_until)
+    if args.rank is not None and args.rank < 1:
+        raise ValueError(f"--rank must be at least 1, but it is {args.rank}.")
+    if args.energy is not None and not 0 < args.energy < 1:
+        raise ValueError(f"--energy must lie between 0 and 1, but it is {args.energy:g}.")
     n_components = args.rank if args.rank is not None else args.energy
     # Thresholds and ridges that are pure numbers: latent coordinates may be of any size.
     kinds = {
@@ -200,6 +204,11 @@ def _open_for(model: ROM, paths: list[str]) -> Any:
     import xarray as xr
 
     _axis(model)
+    if model.dynamics_.n_inputs_:
+        raise ValueError(
+            f"The model takes {model.dynamics_.n_inputs_} inputs, which the command line cannot "
+            "give: use rom.load in Python."
+        )
     flatten = model.flatten_
     unnamed = flatten.kind_ == "DataArray" and flatten.name_ is None
     X = _open(paths, None if unnamed else flatten.variables_)

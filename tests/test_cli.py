@@ -106,6 +106,8 @@ def _short_training():
         (["fit", "nowhere.nc", "-o", "m.nc"], "nowhere.nc"),
         (["fit", "{data}", "--var", "temp", "-o", "{dir}/m.nc"], "temp"),
         (["fit", "{data}", "--var", "sst", "--rank", "999", "-o", "{dir}/m.nc"], "999"),
+        (["fit", "{data}", "--var", "sst", "--rank", "0", "-o", "{dir}/m.nc"], "--rank must"),
+        (["fit", "{data}", "--var", "sst", "--energy", "90", "-o", "{dir}/m.nc"], "--energy must"),
         (["fit", "{data}", "--var", "sst", "--train-until", "1950", "-o", "{dir}/m.nc"], "1950"),
         (["fit", "{data}", "--var", "sst", "-o", "{dir}/none/m.nc"], "no folder"),
         (
