@@ -18,7 +18,7 @@ from tqdm import tqdm
 from rom import checks
 from rom.base import Compressor, FullModel
 from rom.data.trajectory import segments
-from rom.rollout.result import Rollout
+from rom.rollout.result import Rollout, Status
 from rom.rollout.run import rollout
 from rom.rollout.skill import anomaly_correlation, damped_persistence, lag_one_autocorrelation
 from rom.rollout.stability import Comparison, StabilityReport, summarise
@@ -27,6 +27,8 @@ Array = NDArray[np.float64]
 
 # Lazy snapshots up to this many bytes are read into memory once.
 READ_ONCE = 512 * 2**20
+# How many horizons a rollout is carried on for, past the end of the reference, to see it stay.
+LONG_RUN = 10
 # States are compared this many bytes at a time.
 BLOCK_BYTES = 64 * 2**20
 
@@ -45,6 +47,9 @@ def check(
     bound: float | None = None,
 ) -> StabilityReport:
     """Check the rollouts of a fitted model against the full model, or held-out snapshots.
+
+    Each rollout is compared as far as the reference goes, and, unless the model takes inputs,
+    carried on to ten times that, to see whether it stays.
 
     Parameters
     ----------
@@ -250,6 +255,7 @@ def _compare(model: Any, climate: _Climate, truth: _Truth, bound: float | None) 
         run=run,
         full_seconds=truth.seconds,
         reduced_seconds=seconds,
+        long_run_size=_long_run_size(model, climate, truth, run),
         **{name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]},
     )
 
@@ -291,6 +297,25 @@ def _timed_rollout(
     run = rollout(model.dynamics_, z0, truth.t, u=truth.u, **options)
     model.decode(run.z)
     return run, perf_counter() - begin
+
+
+def _long_run_size(model: Any, climate: _Climate, truth: _Truth, run: Rollout) -> float:
+    """Largest state, over that in training, of the rollout carried on to ten horizons.
+
+    Infinite where it ends early, NaN where it cannot be carried on since the inputs are unknown.
+    """
+    if run.status is not Status.COMPLETED:
+        return np.inf
+    if truth.u is not None:
+        return np.nan
+    n = (LONG_RUN - 1) * (len(run.t) - 1)
+    t = np.arange(n + 1) * (run.t[-1] - run.t[0]) / (len(run.t) - 1)
+    longer = rollout(model.dynamics_, run.z[-1], t, bound=run.bound, throw=False)
+    if longer.status is not Status.COMPLETED:
+        return np.inf
+    largest = np.linalg.norm(model.latent_ - climate.mean, axis=1).max()
+    states = np.concatenate([run.z, longer.z]) - climate.mean
+    return float(np.linalg.norm(states, axis=1).max() / largest)
 
 
 def _decode(compressor: Compressor, z: Array) -> Array:

@@ -41,6 +41,7 @@ class Comparison(NamedTuple):
     anomaly_correlation: Array
     full_seconds: float
     reduced_seconds: float
+    long_run_size: float
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class StabilityReport:
 
     @property
     def stable(self) -> bool:
-        """Whether every rollout stayed bounded to its end, and its variability did not grow."""
+        """Whether every rollout stayed bounded, and did not grow, to ten times the horizon."""
         return is_stable(self.data)
 
     @property
@@ -95,7 +96,9 @@ class StabilityReport:
             once one has ended), ``anomaly_correlation``, ``variability_ratio`` (rollout over
             reference); with a baseline ``baseline_error``, ``skill``. By start: ``valid_time``,
             ``exceeded`` (whether the tolerance was), ``status``, ``bounded``, ``end_lead`` (lead
-            time reached), ``full_seconds``, ``reduced_seconds``.
+            time reached), ``long_run_size`` (largest state over that in training, carried on to ten
+            horizons; infinite if that ended early, NaN with inputs), ``full_seconds``,
+            ``reduced_seconds``.
         """
         return self.data.assign_attrs(verdict=self.verdict, reasons="\n".join(self.reasons))
 
@@ -226,6 +229,7 @@ def _dataset(comparisons: Sequence[Comparison], tolerance: float, unit: str) -> 
             "status": ("start", [run.status.name for run in runs]),
             "bounded": ("start", [run.status is Status.COMPLETED for run in runs]),
             "end_lead": ("start", [run.t_end - run.t[0] for run in runs], {"units": unit}),
+            "long_run_size": ("start", [c.long_run_size for c in comparisons]),
             "full_seconds": ("start", [c.full_seconds for c in comparisons]),
             "reduced_seconds": ("start", [c.reduced_seconds for c in comparisons]),
         },

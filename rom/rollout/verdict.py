@@ -13,7 +13,8 @@ from rom.rollout.result import Status
 if TYPE_CHECKING:
     import xarray as xr
 
-# Variability past this many times the reference's counts as growth, even within the bound.
+# Past this many times the reference's variability, or the largest training state in the long run,
+# a rollout counts as grown, even within the bound.
 GROWN = 2.0
 
 
@@ -27,6 +28,9 @@ def verdict_of(data: xr.Dataset) -> str:
     late = _late_variability(data)
     if late > GROWN:
         return f"bounded, but its variability grew to {late:.3g} times the reference's"
+    size = _long_run(data)
+    if size > GROWN:
+        return f"bounded to lead time {_last(data)}, but unstable in the long run"
     if not data["exceeded"].any():
         return f"stable and accurate to the horizon, lead time {_last(data)}"
     span = skilful_span(data["skill"], data["lead"])
@@ -37,14 +41,16 @@ def verdict_of(data: xr.Dataset) -> str:
 
 
 def is_stable(data: xr.Dataset) -> bool:
-    """Whether every rollout stayed bounded to its end, and none of the variability grew."""
-    return bool(data["bounded"].all()) and not _late_variability(data) > GROWN
+    """Whether every rollout stayed bounded, and did not grow, to ten times the horizon."""
+    grown = _late_variability(data) > GROWN or _long_run(data) > GROWN
+    return bool(data["bounded"].all()) and not grown
 
 
 def reasons_of(data: xr.Dataset) -> tuple[str, ...]:
     """The reasons of the verdict, in sentences; `data` as in :class:`StabilityReport`."""
     return (
         *_endings(data),
+        *_carried_on(data),
         *_untested(data),
         _validity(data),
         _split(data),
@@ -70,6 +76,24 @@ def _endings(data: xr.Dataset) -> list[str]:
             f"{_time(first, data)} (bound {data.attrs['bound']:.3g}). {Status[name].value}"
         )
     return lines
+
+
+def _carried_on(data: xr.Dataset) -> list[str]:
+    size = _long_run(data)
+    if not data["bounded"].all() or np.isnan(size):
+        return []
+    if np.isinf(size):
+        n = int(np.isinf(data["long_run_size"]).sum())
+        return [f"Carried on to ten times that lead time, {n} of them left the bound or ended."]
+    return [
+        f"Carried on to ten times that lead time, the largest state was {size:.3g} times the "
+        "largest in training."
+    ]
+
+
+def _long_run(data: xr.Dataset) -> float:
+    """The largest of the long runs' sizes; NaN where none could be made."""
+    return float(data["long_run_size"].max())
 
 
 def _untested(data: xr.Dataset) -> list[str]:

@@ -209,6 +209,19 @@ def test_growth_within_the_bound_is_not_called_stable(modes):
     assert report.verdict.startswith("bounded, but its variability grew")
 
 
+def test_slow_growth_shows_in_the_long_run(modes):
+    t, X = held_out(modes)
+    report = check(oscillator(modes, growth=0.02), X, t=t, horizon=10.0)
+    assert not report.stable
+    assert report.verdict == "bounded to lead time 10 s, but unstable in the long run"
+    # It turns on a circle of the size of training, whose radius has grown by e^{0.02 t}.
+    assert float(report.data["long_run_size"].max()) == pytest.approx(
+        np.exp(2.0), rel=0.01
+    )  # the mean is a sample
+    steady = check(oscillator(modes), X, t=t, horizon=10.0)
+    assert float(steady.data["long_run_size"].max()) == pytest.approx(1, abs=0.01)
+
+
 def test_floor_and_dynamics_add_up_in_squares(modes):
     t, X = held_out(modes, off=0.3)
     data = check(oscillator(modes, omega=1.05), X, t=t, horizon=8.0).to_dataset()
@@ -234,7 +247,7 @@ def test_blocks_of_any_size_give_the_same_figures(modes, monkeypatch):
 
 def test_no_skill_is_admitted(modes):
     t, X = held_out(modes)
-    report = check(oscillator(modes, omega=0.0, growth=0.2), X, t=t, horizon=1.0)
+    report = check(oscillator(modes, omega=0.0, growth=0.05), X, t=t, horizon=1.0)
     assert report.verdict == "stable but no better than its baselines"
 
 
