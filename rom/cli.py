@@ -282,12 +282,11 @@ def _held_out(model: ROM, X: Any) -> tuple[Any, str]:
 
 def _writable(path: Path, inputs: Sequence[str | Path]) -> None:
     """Refuse an output path before any work is done for it."""
+    from rom.data.write import check_writable
+
     if path.resolve() in [Path(name).resolve() for name in inputs]:
         raise ValueError(f"{path} is an input: the output would overwrite it.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"Cannot write {path}: there is no folder {path.parent}.")
-    if path.is_dir():
-        raise IsADirectoryError(f"Cannot write {path}: it is a folder.")
+    check_writable(path)
 
 
 def _summary(model: ROM) -> str:

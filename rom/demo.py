@@ -52,9 +52,7 @@ def run(out: Path) -> int:
 
     held_out = wake.sel(time=slice(TRAIN_UNTIL, None))
     report = check(model, held_out, n_starts=10)
-    full = check(
-        model, CylinderWake(), starts=held_out[:1], t=held_out.time.values[:41], tolerance=0.4
-    )
+    full = check(model, CylinderWake(), starts=held_out[:1], t=held_out.time.values[:41])
     _print_figures(model, wake, forecast, report, full)
     _write_report(out, model, wake, forecast, report)
     print(f"\n{perf_counter() - begin:.0f} s. Results are in {out}/: report.html, wake.png,")

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a path that no file can be written to, for want of a folder or for being one."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"Cannot write {path}: there is no folder {path.parent}.")
+    if path.is_dir():
+        raise IsADirectoryError(f"Cannot write {path}: it is a folder.")
+
+
 @contextmanager
 def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it on success and removed on failure.
@@ -41,10 +49,7 @@ def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"Cannot write {path}: there is no folder {path.parent}.")
-    if path.is_dir():
-        raise IsADirectoryError(f"Cannot write {path}: it is a folder.")
+    check_writable(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)
     try:
