@@ -15,8 +15,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rom import datasets as datasets
     from rom import fom as fom
+    from rom.compress.autoencoder import Autoencoder as Autoencoder
+    from rom.compress.cotangent_lift import CotangentLift as CotangentLift
+    from rom.compress.family_pod import FamilyPOD as FamilyPOD
+    from rom.compress.gappy_pod import GappyPOD as GappyPOD
+    from rom.compress.grassmann_pod import GrassmannPOD as GrassmannPOD
+    from rom.compress.hyper_reduction import HyperReduction as HyperReduction
     from rom.compress.identity import Identity as Identity
     from rom.compress.pod import POD as POD
+    from rom.compress.quadratic_manifold import QuadraticManifold as QuadraticManifold
+    from rom.compress.shifted_pod import ShiftedPOD as ShiftedPOD
     from rom.data.flatten import Flatten as Flatten
     from rom.data.io import open_snapshots as open_snapshots
     from rom.data.scale import Scale as Scale
@@ -39,18 +47,26 @@ __version__ = "0.1.0"
 # Where each public name lives. Nothing is imported before it is asked for, so that `import rom`
 # and `rom --help` stay fast.
 _HOME = {
+    "Autoencoder": "rom.compress.autoencoder",
+    "CotangentLift": "rom.compress.cotangent_lift",
     "DMD": "rom.dynamics.dmd",
+    "FamilyPOD": "rom.compress.family_pod",
     "Flatten": "rom.data.flatten",
     "FourierLibrary": "rom.dynamics.library",
+    "GappyPOD": "rom.compress.gappy_pod",
+    "GrassmannPOD": "rom.compress.grassmann_pod",
+    "HyperReduction": "rom.compress.hyper_reduction",
     "Identity": "rom.compress.identity",
     "NeuralODE": "rom.dynamics.neural_ode",
     "OperatorInference": "rom.dynamics.opinf",
     "POD": "rom.compress.pod",
     "PolynomialLibrary": "rom.dynamics.library",
+    "QuadraticManifold": "rom.compress.quadratic_manifold",
     "ROM": "rom.model",
     "Rollout": "rom.rollout.result",
     "SINDy": "rom.dynamics.sindy",
     "Scale": "rom.data.scale",
+    "ShiftedPOD": "rom.compress.shifted_pod",
     "StabilityReport": "rom.rollout.check",
     "Status": "rom.rollout.result",
     "check": "rom.rollout.check",

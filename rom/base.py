@@ -23,6 +23,7 @@ from sklearn.base import (
     RegressorMixin,
     TransformerMixin,
 )
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from rom import checks
@@ -37,22 +38,27 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     A compressor writes ``_fit(X)``, which sets ``rank_``, ``_transform(X)`` and
     ``_inverse_transform(Z)``; arrays reach them checked. ``X`` may be a dask array: read it block
     by block. Linear compressors also set ``components_`` (rank_, n_space), ``mean_`` (n_space,)
-    and ``singular_values_`` (rank_,).
+    and ``singular_values_`` (rank_,). One that knows the run or the parameters of each row writes
+    ``_fit_rows(X, y)`` too; one that gets the latent states of its training data while it fits,
+    ``_fit_transform(X, y)``. One whose tags say ``allow_nan`` is given rows with gaps.
     """
 
     rank_: int
 
+    # Fitted arrays whose last axis runs over the cells, with the name of their other axis, if any.
+    _over_cells: ClassVar[dict[str, str | None]] = {"components_": "mode", "mean_": None}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
 
-    def fit(self, X: Any, y: None = None) -> Self:
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Learn the latent coordinates.
 
         Parameters
         ----------
         X : ndarray or dask array, shape (n_time, n_space)
             Snapshots, one row per time.
-        y : None
-            Ignored; there for scikit-learn.
+        y : array_like, shape (n_time,) or (n_time, n_params), optional
+            The run or the parameters of each row, for compressors of families of runs; ignored
+            by the others.
 
         Returns
         -------
@@ -66,17 +72,20 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         TypeError
             If `X` is of a kind that holds no rows of numbers, such as a sparse matrix.
         """
-        self._validate_params()
-        X = checks.check_rows(self, X, reset=True, dtype=[np.float64, np.float32], min_rows=2)
-        self._fit(X)
+        self._fit_rows(self._check(X, reset=True), y)
         _to_c_order(self)
         return self
 
     def transform(self, X: Any) -> NDArray:
         """Latent states ``Z`` (n_time, rank_) of states ``X`` (n_time, n_space)."""
         check_is_fitted(self)
-        X = checks.check_rows(self, X, reset=False, dtype=[np.float64, np.float32])
-        return self._transform(X)
+        return self._transform(self._check(X, reset=False))
+
+    def fit_transform(self, X: Any, y: ArrayLike | None = None) -> NDArray:
+        """Fit, and give the latent states of `X` (as :meth:`transform` does, to rounding)."""
+        Z = self._fit_transform(self._check(X, reset=True), y)
+        _to_c_order(self)
+        return Z
 
     def inverse_transform(self, Z: ArrayLike) -> NDArray:
         """States ``X`` (n_time, n_space) of latent states ``Z`` (n_time, rank_)."""
@@ -85,6 +94,25 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         if Z.ndim != 2 or Z.shape[1] != self.rank_:
             raise ValueError(f"Z must be (n_time, {self.rank_}), but its shape is {Z.shape}.")
         return self._inverse_transform(Z)
+
+    def _check(self, X: Any, *, reset: bool, min_rows: int | None = None) -> Any:
+        if reset:
+            self._validate_params()
+        return checks.check_rows(
+            self,
+            X,
+            reset=reset,
+            dtype=[np.float64, np.float32],
+            min_rows=min_rows or (2 if reset else 1),
+            allow_nan=get_tags(self).input_tags.allow_nan,
+        )
+
+    def _fit_rows(self, X: Any, y: ArrayLike | None) -> None:
+        self._fit(X)
+
+    def _fit_transform(self, X: Any, y: ArrayLike | None) -> NDArray:
+        self._fit_rows(X, y)
+        return self._transform(X)
 
     @abstractmethod
     def _fit(self, X: Any) -> None: ...

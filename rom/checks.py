@@ -20,7 +20,13 @@ def is_lazy(X: object) -> bool:
 
 
 def check_rows(
-    estimator: Any, X: Any, *, reset: bool, dtype: Any = np.float64, min_rows: int = 1
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool,
+    dtype: Any = np.float64,
+    min_rows: int = 1,
+    allow_nan: bool = False,
 ) -> Any:
     """Check a state array and the number of its columns against what `estimator` was fitted on.
 
@@ -36,6 +42,8 @@ def check_rows(
         As in :func:`sklearn.utils.check_array`.
     min_rows : int, optional
         The fewest rows accepted.
+    allow_nan : bool, optional
+        Accept NaN (gaps), but no infinity.
 
     Returns
     -------
@@ -52,18 +60,21 @@ def check_rows(
         ensure_min_samples=min_rows,
         ensure_all_finite=False,
     )
-    check_finite(rows, "X")
+    check_finite(rows, "X", allow_nan=allow_nan)
     return rows
 
 
-def check_finite(values: NDArray, name: str) -> None:
+def check_finite(values: NDArray, name: str, *, allow_nan: bool = False) -> None:
     """Refuse NaN and infinity in a 2-D array, naming the first place and the count."""
     finite = np.isfinite(values)
+    if allow_nan:
+        finite |= np.isnan(values)
     if finite.all():
         return
     row, column = np.argwhere(~finite)[0].tolist()
+    what = "infinity" if allow_nan else "NaN or infinity"
     raise ValueError(
-        f"{name} contains NaN or infinity: {(~finite).sum()} values, the first "
+        f"{name} contains {what}: {(~finite).sum()} values, the first "
         f"({values[row, column]}) in row {row}, column {column}."
     )
 

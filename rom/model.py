@@ -9,10 +9,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from rom import checks
 from rom.base import Compressor, Dynamics
+from rom.compress.one_pass import Scaling
 from rom.compress.pod import POD
 from rom.data.flatten import Flatten
 from rom.data.labels import (
@@ -27,7 +29,7 @@ from rom.data.scale import Scale
 from rom.data.times import TimeAxis, phase, trajectory_labels
 from rom.data.trajectory import segments
 from rom.dynamics.dmd import DMD
-from rom.rollout.run import rollout
+from rom.rollout.run import Stepper, rollout
 
 # The default compressor keeps this much energy, but no more modes than a tenth of the times.
 DEFAULT_ENERGY = 0.99
@@ -119,7 +121,7 @@ class ROM(BaseEstimator):
     def fit(
         self,
         X: Any,
-        y: None = None,
+        y: ArrayLike | None = None,
         *,
         t: ArrayLike | None = None,
         u: ArrayLike | None = None,
@@ -133,8 +135,9 @@ class ROM(BaseEstimator):
             Snapshots: labelled with a time dimension, or ``(n_time, n_space)``. A coordinate
             ``trajectory`` along time marks several trajectories. Lazy (dask) data are read
             block by block.
-        y : None
-            Ignored; there for scikit-learn.
+        y : array_like, shape (n_time,) or (n_time, n_params), optional
+            Parameters of each row, for compressors of families of runs (:class:`rom.GrassmannPOD`).
+            Where not given they get the trajectories.
         t : array_like, shape (n_time,), optional
             Sample times of NumPy snapshots; labelled snapshots bring their own.
         u : array_like, shape (n_time, n_inputs), optional
@@ -155,25 +158,18 @@ class ROM(BaseEstimator):
         self._validate_params()
         check_free_names(X)
         X = lazy_if_large(X)
-        self.flatten_ = Flatten().fit(X)
+        gaps = self.compressor is not None and get_tags(self.compressor).input_tags.allow_nan
+        self.flatten_ = Flatten(allow_gaps=gaps)
+        rows = self.flatten_.fit_transform(X)
         self.n_features_in_ = self.flatten_.n_features_in_
         self.time_axis_ = TimeAxis.of(X) if is_labelled(X) else None
-        raw = self._flat(X, t, trajectory)
+        raw = self._with_times(rows, X, t, trajectory)
         if raw.rows.shape[0] < 3:
             raise ValueError(
                 f"ROM needs at least 3 snapshots, but X has n_samples = {raw.rows.shape[0]}."
             )
         self.preprocess_ = Scale() if self.preprocess is None else clone(self.preprocess)
-        phases = self._phase(times_of(X, self.time_axis_))
-        self.preprocess_.fit(
-            raw.rows,
-            variable=np.array(self.flatten_.variables_)[self.flatten_.variable_],
-            latitude=self.flatten_.latitude_,
-            phase=phases,
-        )
-        rows = self.preprocess_.transform(raw.rows, phase=phases)
-        self.compressor_ = _fit_compressor(self.compressor, rows)
-        self.latent_ = self.compressor_.transform(rows)
+        self._fit_compressor(raw, self._phase(times_of(X, self.time_axis_)), y)
         self.latent_t_, self.latent_trajectory_ = raw.t, raw.trajectory
         self.dynamics_ = (DMD() if self.dynamics is None else clone(self.dynamics)).fit(
             self.latent_, t=raw.t, u=u, trajectory=raw.trajectory
@@ -260,7 +256,13 @@ class ROM(BaseEstimator):
         return self._decode(later, times)
 
     def rollout(
-        self, x0: Any, t: ArrayLike, *, u: ArrayLike | None = None, throw: bool = True
+        self,
+        x0: Any,
+        t: ArrayLike,
+        *,
+        u: ArrayLike | None = None,
+        stepper: Stepper = "auto",
+        throw: bool = True,
     ) -> xr.Dataset:
         """Run the model from one state.
 
@@ -273,6 +275,8 @@ class ROM(BaseEstimator):
             their differences count if `x0` carries a time), or calendar times.
         u : array_like, shape (n_time, n_inputs), optional
             Inputs at the output times.
+        stepper : str, default="auto"
+            As in :func:`rom.rollout`: "midpoint" keeps the energy of a Hamiltonian model.
         throw : bool, default=True
             Raise if the rollout does not reach ``t[-1]``. With False the rows after its end are
             NaN and the attributes ``status``, ``message`` and ``t_end`` say why it ended.
@@ -302,7 +306,7 @@ class ROM(BaseEstimator):
         if axis is not None and axis.dim not in x0.coords:
             state = state.assign_coords({axis.dim: np.asarray(times)[0]})
         z0 = self.compressor_.transform(self.to_rows(state).rows)[0]
-        run = rollout(self.dynamics_, z0, numbers, u=u, throw=throw)
+        run = rollout(self.dynamics_, z0, numbers, u=u, stepper=stepper, throw=throw)
         fields = self._decode(run.z, times)
         result = as_dataset(fields, times)
         result = result.assign_coords(mode=np.arange(run.z.shape[1]))
@@ -360,7 +364,7 @@ class ROM(BaseEstimator):
             ]
         )
         climate = self.compressor_.inverse_transform(self.latent_.mean(axis=0, keepdims=True))
-        variance = np.mean(np.sum((rows - climate) ** 2, axis=1))
+        variance = np.mean(np.nansum((rows - climate) ** 2, axis=1))
         return float(1 - np.mean(np.minimum(errors / variance, WORST_SQUARED_ERROR)))
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -377,8 +381,12 @@ class ROM(BaseEstimator):
 
     def _flat(self, X: Any, t: ArrayLike | None, trajectory: ArrayLike | None) -> Rows:
         """Snapshots as unscaled numbers with checked times and trajectories."""
+        return self._with_times(self.flatten_.transform(X), X, t, trajectory)
+
+    def _with_times(
+        self, rows: Any, X: Any, t: ArrayLike | None, trajectory: ArrayLike | None
+    ) -> Rows:
         times = times_of(X, self.time_axis_)
-        rows = self.flatten_.transform(X)
         if is_labelled(X):
             if t is not None or trajectory is not None:
                 raise TypeError(
@@ -391,6 +399,26 @@ class ROM(BaseEstimator):
         codes = checks.check_trajectory(trajectory, rows.shape[0])
         numbers = None if t is None else checks.check_times(t, rows.shape[0], codes)
         return Rows(rows, numbers, codes)
+
+    def _fit_compressor(
+        self, raw: Rows, phases: NDArray[np.intp] | None, y: ArrayLike | None
+    ) -> None:
+        """Fit preprocessing and compressor, together where that saves reading the rows again."""
+        compressor = POD(DEFAULT_ENERGY) if self.compressor is None else clone(self.compressor)
+        names = np.array(self.flatten_.variables_)[self.flatten_.variable_]
+        latitude = self.flatten_.latitude_
+        if isinstance(compressor, POD) and compressor.reads_once(raw.rows, self.preprocess_):
+            scaling = Scaling(self.preprocess_, names, latitude, phases)
+            self.latent_ = compressor.fit_scaled(raw.rows, scaling)
+        else:
+            self.preprocess_.fit(raw.rows, variable=names, latitude=latitude, phase=phases)
+            rows = self.preprocess_.transform(raw.rows, phase=phases)
+            self.latent_ = compressor.fit_transform(rows, raw.trajectory if y is None else y)
+        if self.compressor is None and isinstance(compressor, POD):
+            most = max(1, raw.rows.shape[0] // DEFAULT_TIMES_PER_MODE)
+            compressor = compressor.truncated(min(compressor.rank_, most))
+            self.latent_ = np.ascontiguousarray(self.latent_[:, : compressor.rank_])
+        self.compressor_ = compressor
 
     def _phase(self, times: Any) -> NDArray[np.intp] | None:
         """Which entry of the climatology each time needs; None without a climatology."""
@@ -434,7 +462,8 @@ class ROM(BaseEstimator):
         """Squared error of the rollout from ``rows[0]`` at each later row; inf past its end."""
         z0 = self.compressor_.transform(rows[:1])[0]
         z = rollout(self.dynamics_, z0, t, u=u, throw=False).z[1:]
-        error = np.sum((self.compressor_.inverse_transform(z) - rows[1:]) ** 2, axis=1)
+        off = np.where(np.isnan(rows[1:]), 0.0, self.compressor_.inverse_transform(z) - rows[1:])
+        error = np.sum(off**2, axis=1)
         return np.where(np.isfinite(error), error, np.inf)
 
     def _label_latent(self, Z: NDArray, times: xr.DataArray | None) -> xr.DataArray:
@@ -451,10 +480,3 @@ def _spread(start: int, stop: int, n: int) -> NDArray[np.intp]:
         if stop > start
         else np.empty(0, np.intp)
     )
-
-
-def _fit_compressor(compressor: Compressor | None, rows: Any) -> Compressor:
-    if compressor is not None:
-        return clone(compressor).fit(rows)
-    pod = POD(DEFAULT_ENERGY).fit(rows)
-    return pod.truncated(min(pod.rank_, max(1, rows.shape[0] // DEFAULT_TIMES_PER_MODE)))

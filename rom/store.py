@@ -33,10 +33,8 @@ SCHEMA = 1
 # The only modules whose classes a file can name.
 _MODULES = ("rom.model", "rom.data", "rom.compress", "rom.dynamics")
 _PARTS = ("flatten_", "preprocess_", "compressor_", "dynamics_")
-# Fitted arrays of these parts whose last axis runs over the cells of the snapshots.
+# Parts with arrays over the cells of the snapshots, which their `_over_cells` names.
 _MAPPED = ("preprocess_", "compressor_")
-# With the name of their other axis, if they have one.
-_FIELDS = {"components_": "mode", "offset_": "offset_phase", "mean_": None, "factor_": None}
 
 
 def save(model: ROM, path: str | PathLike[str]) -> None:
@@ -172,7 +170,7 @@ def _from_tree(tree: Any) -> ROM:
 # -- estimators <-> groups --------------------------------------------------------------------
 
 
-def _estimator_groups(part: BaseEstimator, path: str, flatten: Any) -> dict[str, xr.Dataset]:
+def _estimator_groups(part: Any, path: str, flatten: Any) -> dict[str, xr.Dataset]:
     """The groups that hold one fitted estimator: its own, and one for each labelled array."""
     variables: dict[str, Any] = {}
     groups: dict[str, xr.Dataset] = {}
@@ -180,8 +178,8 @@ def _estimator_groups(part: BaseEstimator, path: str, flatten: Any) -> dict[str,
     for name, value in _fitted(part).items():
         if isinstance(value, xr.Dataset):
             groups[f"{path}/{name}"] = value
-        elif isinstance(value, np.ndarray) and flatten is not None and name in _FIELDS:
-            groups[f"{path}/{name}"] = _to_field(name, value, flatten)
+        elif isinstance(value, np.ndarray) and flatten is not None and name in part._over_cells:
+            groups[f"{path}/{name}"] = _to_field(part._over_cells[name], value, flatten)
         elif isinstance(value, np.ndarray):
             variables[name] = _variable(name, value)
         elif isinstance(value, list) and value and isinstance(value[0], np.ndarray):
@@ -225,9 +223,9 @@ def _variable(name: str, value: np.ndarray) -> tuple[list[str], np.ndarray]:
     return [f"{name}{axis}" for axis in range(value.ndim)], value
 
 
-def _to_field(name: str, value: np.ndarray, flatten: Any) -> xr.Dataset:
-    """An array over cells as maps on the snapshots' own coordinates."""
-    dim = _FIELDS[name] or "single_row"
+def _to_field(other: str | None, value: np.ndarray, flatten: Any) -> xr.Dataset:
+    """An array (other, cells), or (cells,), as maps on the snapshots' own coordinates."""
+    dim = other or "single_row"
     maps = flatten.inverse_transform(np.atleast_2d(value), dim=dim)
     if isinstance(maps, xr.DataArray):
         maps = maps.to_dataset(name=flatten.variables_[0])

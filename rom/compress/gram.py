@@ -1,78 +1,224 @@
-"""Blocked linear algebra: snapshot matrices that are read a few columns or rows at a time.
+"""Blocked linear algebra: snapshot matrices that are read some columns or rows at a time.
 
-The snapshots may be a NumPy or a dask array; either way one block of them is held at a time, in
-float64, and nothing makes a second copy of them.
+The snapshots may be a NumPy or a dask array; either way one block of them is held at a time,
+centred in a buffer, and nothing makes a second copy of them. Sums run in float64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
+from scipy import linalg
+from scipy.linalg import blas
 
-BLOCK_BYTES = 64 * 2**20
-# Fewer blocks than this are read without a progress bar.
-FEW_BLOCKS = 8
+from rom import checks
+from rom.compress.progress import byte_bar
+
+BLOCK_BYTES = 32 * 2**20
 
 
-def column_blocks(X: Any) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """All columns of `X` (n_time, n_space), some at a time: ``(columns, float64 block)``."""
-    yield from _blocks(X, axis=1)
+class Triplets(NamedTuple):
+    """Singular triplets ``A ≈ left @ diag(values) @ right``."""
+
+    left: NDArray[np.float64]
+    """(p, l), orthonormal columns."""
+    values: NDArray[np.float64]
+    """(l,), the largest first."""
+    right: NDArray[Any]
+    """(l, q), orthonormal rows, in the dtype of the snapshots."""
 
 
 def row_blocks(X: Any) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """All rows of `X` (n_time, n_space), some at a time: ``(rows, float64 block)``."""
-    yield from _blocks(X, axis=0)
-
-
-def _blocks(X: Any, axis: int) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    width = max(1, BLOCK_BYTES // (8 * X.shape[1 - axis]))
-    starts = range(0, X.shape[axis], width)
-    few = True if len(starts) < FEW_BLOCKS else None  # None: quiet when not on a terminal
-    for start in tqdm(starts, "reading snapshots", leave=False, disable=few):
-        part = slice(start, min(start + width, X.shape[axis]))
-        block = np.asarray(X[:, part] if axis == 1 else X[part], dtype=np.float64)
-        if not np.isfinite(block).all():
-            raise ValueError(
-                f"X holds values that are not finite in {'columns' if axis else 'rows'} "
-                f"{part.start} to {part.stop - 1}."
-            )
-        yield part, block
+    for part in _parts(X, axis=0):
+        yield part, np.asarray(X[part], dtype=np.float64)
 
 
 def column_means(X: Any) -> NDArray[np.float64]:
     """Mean of every column of `X` (n_time, n_space): (n_space,)."""
-    mean = np.empty(X.shape[1])
-    for columns, block in column_blocks(X):
-        mean[columns] = block.mean(axis=0)
-    return mean
+    if not checks.is_lazy(X):
+        return np.asarray(X.mean(axis=0, dtype=np.float64))
+    total = sum(block.sum(axis=0) for _, block in row_blocks(X))
+    return np.asarray(total / X.shape[0])
 
 
-def time_gram(X: Any, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``(X - mean) (X - mean)ᵀ``, (n_time, n_time), in one pass over the columns."""
-    K = np.zeros((X.shape[0], X.shape[0]))
-    for columns, block in column_blocks(X):
-        centred = block - mean[columns]
-        K += centred @ centred.T
+def _parts(X: Any, axis: int) -> list[slice]:
+    """Slices of an axis of about BLOCK_BYTES each; of a dask array, of whole chunks."""
+    length, across = X.shape[axis], X.shape[1 - axis]
+    width = max(1, BLOCK_BYTES // (X.dtype.itemsize * across))
+    edges = [0]
+    for stop in np.cumsum(X.chunks[axis] if checks.is_lazy(X) else [width] * -(-length // width)):
+        if len(edges) > 1 and stop - edges[-2] <= width:
+            edges.pop()
+        edges.append(min(int(stop), length))
+    return [slice(a, b) for a, b in pairwise(edges)]
+
+
+class Centred:
+    """Centred snapshots, the shorter side first: ``A`` (p, q) with p ≤ q.
+
+    ``A`` is ``X - mean``, or its transpose where there are more times than cells. Its columns are
+    read some at a time.
+
+    Parameters
+    ----------
+    X : ndarray or dask array, shape (n_time, n_space)
+        Snapshots.
+    center : bool
+        Remove the mean over time.
+    """
+
+    def __init__(self, X: Any, center: bool) -> None:
+        self.X = X
+        self.transposed = X.shape[0] > X.shape[1]
+        self.shape: tuple[int, int] = X.shape[::-1] if self.transposed else X.shape
+        self.dtype = X.dtype
+        self.n_passes = 0
+        self.center = center
+        self.energy = 0.0  # sum of all squares, known after the first pass
+        self.mean = np.zeros(X.shape[1])
+        if center and self.transposed:  # otherwise each block of columns gives its own means
+            self.mean = column_means(X)
+            self.n_passes += 1
+
+    def blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """All columns of A, once: ``(columns, block (p, width))`` in a buffer that is reused."""
+        self.n_passes += 1
+        first = self.energy == 0.0
+        parts = _parts(self.X, axis=0 if self.transposed else 1)
+        buffer = np.empty(self.shape[0] * max(p.stop - p.start for p in parts), self.dtype)
+        with byte_bar(self.X, "reading snapshots") as bar:
+            for part in parts:
+                raw = np.asarray(self.X[part] if self.transposed else self.X[:, part])
+                block = buffer[: raw.size].reshape(raw.shape)
+                if self.center and not self.transposed:
+                    self.mean[part] = raw.mean(axis=0, dtype=np.float64)
+                mean = self.mean if self.transposed else self.mean[part]
+                np.subtract(raw, mean.astype(self.dtype), out=block)
+                if checks.is_lazy(self.X):
+                    _check_finite(block, part, self.transposed)
+                if first:
+                    self.energy += float(np.vecdot(block, block).sum(dtype=np.float64))
+                yield part, block.T if self.transposed else block
+                bar.update(raw.nbytes)
+
+
+def _check_finite(block: NDArray[Any], part: slice, transposed: bool) -> None:
+    if not np.isfinite(block).all():
+        raise ValueError(
+            f"X holds values that are not finite in {'rows' if transposed else 'columns'} "
+            f"{part.start} to {part.stop - 1}."
+        )
+
+
+def gram(A: Centred) -> NDArray[np.float64]:
+    """``A Aᵀ`` (p, p), its lower triangle only, in one pass.
+
+    Products are taken in the precision of the snapshots, block by block; the blocks are summed in
+    float64.
+    """
+    K = np.zeros((A.shape[0], A.shape[0]), order="F")
+    for _, block in A.blocks():
+        columns, trans = (block, 0) if block.flags.f_contiguous else (block.T, 1)
+        if A.dtype == np.float64:
+            K = blas.dsyrk(1.0, columns, beta=1.0, c=K, trans=trans, lower=1, overwrite_c=1)
+        else:
+            K += blas.ssyrk(1.0, columns, trans=trans, lower=1)
     return K
 
 
-def space_gram(X: Any, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``(X - mean)ᵀ (X - mean)``, (n_space, n_space), in one pass over the rows."""
-    C = np.zeros((X.shape[1], X.shape[1]))
-    for _, block in row_blocks(X):
-        centred = block - mean
-        C += centred.T @ centred
-    return C
+def triangle(A: Centred) -> NDArray[np.float64]:
+    """The triangular factor R (p, p) of ``Aᵀ = Q R``, in one pass.
+
+    It has the singular values of A to rounding, without squaring them.
+    """
+    R = np.zeros((0, A.shape[0]))
+    for _, block in A.blocks():
+        (R,) = linalg.qr(np.vstack([R, block.T]), mode="r", overwrite_a=True, check_finite=False)
+        R = R[: A.shape[0]]
+    return R
 
 
-def descending_eigh(K: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Eigenvalues and eigenvectors (columns) of a symmetric `K`, the largest first."""
-    values, vectors = np.linalg.eigh(K)
+def largest_eigh(K: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The `k` largest eigenvalues of a symmetric `K` (lower triangle) and their vectors."""
+    p = len(K)
+    values, vectors = linalg.eigh(K, subset_by_index=(p - k, p - 1), check_finite=False)
     return values[::-1], vectors[:, ::-1]
+
+
+def ritz(A: Centred, left: NDArray[np.float64]) -> Triplets:
+    """The best singular triplets of A with left vectors in the span of `left`, in one pass.
+
+    Their values are wrong only to second order in the error of that span.
+
+    Parameters
+    ----------
+    A : Centred
+    left : ndarray, shape (p, l)
+        Orthonormal columns.
+    """
+    rows = np.empty((left.shape[1], A.shape[1]), A.dtype)
+    coefficients = np.ascontiguousarray(left.T, dtype=A.dtype)
+    G = np.zeros((left.shape[1],) * 2)
+    for part, block in A.blocks():
+        rows[:, part] = product = coefficients @ block
+        product = product.astype(np.float64, copy=False)
+        G += product @ product.T
+    mixing, values, right = orthonormal(rows, G)
+    return Triplets(left @ (mixing / values), values, right)
+
+
+def orthonormal(
+    rows: NDArray[Any], G: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[Any]]:
+    """Singular values and right singular vectors of `rows`, which are overwritten.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (l, q)
+        Linearly independent.
+    G : ndarray, shape (l, l)
+        ``rows @ rows.T``, summed in float64.
+
+    Returns
+    -------
+    mixing : ndarray, shape (l, l)
+        ``rows = mixing @ right``, of the rows as they came.
+    values : ndarray, shape (l,)
+        Singular values.
+    right : ndarray, shape (l, q)
+        Right singular vectors: `rows`, overwritten.
+    """
+    # Scaled to unit rows the Cholesky factor is exact to rounding also for weak ones.
+    size = np.sqrt(np.diag(G))
+    C = linalg.cholesky(G / np.outer(size, size), lower=True)
+    triangle = C.T * size  # rows = triangleᵀ W, with W of orthonormal rows
+    P, values, _ = linalg.svd(triangle)
+    multiply(P.T @ linalg.solve_triangular(C, np.diag(1 / size), lower=True), rows)
+    return triangle.T @ P, values, rows
+
+
+def row_gram(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """``rows @ rows.T``: block products in the precision of the rows, summed in float64."""
+    G = np.zeros((len(rows), len(rows)))
+    width = max(1, BLOCK_BYTES // (rows.itemsize * len(rows)))
+    for start in range(0, rows.shape[1], width):
+        block = rows[:, start : start + width]
+        G += block @ block.T
+    return G
+
+
+def multiply(matrix: NDArray[np.float64], rows: NDArray[Any]) -> None:
+    """``rows[:m] = matrix @ rows`` for `matrix` (m, l), in place, some columns at a time."""
+    matrix = np.ascontiguousarray(matrix, dtype=rows.dtype)
+    width = max(1, BLOCK_BYTES // (2 * rows.itemsize * len(rows)))
+    for start in range(0, rows.shape[1], width):
+        part = slice(start, start + width)
+        rows[: len(matrix), part] = matrix @ rows[:, part]
 
 
 def fix_signs(components: NDArray) -> NDArray:
@@ -81,7 +227,8 @@ def fix_signs(components: NDArray) -> NDArray:
     Of entries within a millionth of the largest the first one decides: in a symmetric mode
     rounding would otherwise choose between equals.
     """
-    size = np.abs(components)
-    first = np.argmax(size >= (1 - 1e-6) * size.max(axis=1, keepdims=True), axis=1)
-    signs: NDArray = np.where(components[np.arange(len(components)), first] < 0, -1.0, 1.0)
+    signs = np.empty(len(components))
+    for i, row in enumerate(components):
+        size = np.abs(row)
+        signs[i] = -1.0 if row[np.argmax(size >= (1 - 1e-6) * size.max())] < 0 else 1.0
     return signs

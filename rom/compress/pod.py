@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import linalg
-from sklearn.utils._param_validation import Interval
+from dask.utils import parse_bytes
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from rom import checks
 from rom.base import Compressor
-from rom.compress import gram
+from rom.compress import gram, one_pass, streaming
+from rom.compress.solvers import Decomposition, Wanted, choose_solver, decompose
+from rom.data.scale import Scale
 
-# Below this many multiplications LAPACK's SVD of a centred copy is fast enough and resolves
-# singular values to machine precision; above it the Gram matrix is about ten times faster.
-DIRECT_SVD_COST = 1e10
-# A singular value below this fraction of the largest is lost to rounding.
-RESOLVED = {"svd": np.finfo(np.float64).eps, "gram": np.sqrt(np.finfo(np.float64).eps)}
+# What `tol` and `max_memory` mean where they are not given.
+TOLERANCE = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-6}
+ONE_PASS_TOLERANCE = 1e-3
+MAX_MEMORY = 2 * 10**9
+
+Solver = Literal["auto", "svd", "qr", "gram", "krylov", "incremental"]
 
 
 class POD(Compressor):
@@ -32,6 +35,22 @@ class POD(Compressor):
         (float in (0, 1)), or all modes that rounding leaves meaningful (None).
     center : bool, default=True
         Remove the mean over time first.
+    solver : {"auto", "svd", "qr", "gram", "krylov", "incremental"}, default="auto"
+        ``svd``: LAPACK on a centred copy. ``qr``: the triangular factor, block by block; resolves
+        singular values to machine precision. ``gram``: the method of snapshots, block by block;
+        resolves them to about 1e-8 of the largest. ``krylov``: block Krylov iteration, stopped by
+        its measured error; the fastest for few modes of many snapshots (int `n_components`).
+        ``incremental``: one pass over the rows, truncating on the way; for lazy snapshots.
+        ``auto`` takes ``svd`` for small arrays, ``krylov`` or ``gram`` by cost for large ones
+        (``qr`` after ``gram`` where that did not resolve what was asked for), and for lazy ones
+        ``gram`` if each chunk holds all times, else ``incremental``.
+    tol : float or None, default=None
+        Relative error wanted of the singular values: ``krylov`` iterates until its estimate is
+        below, ``incremental`` warns where its estimate is above. None: 1e-8 in float64, 1e-6 in
+        float32, and 1e-3 for ``incremental``.
+    max_memory : int, str or None, default=None
+        Memory that lazy snapshots may be read with, in bytes or as "1.5GB"; what the modes
+        themselves need counts. None: 2 GB.
 
     Attributes
     ----------
@@ -44,18 +63,38 @@ class POD(Compressor):
         Mean over time; zero with ``center=False``.
     singular_values_ : ndarray, shape (rank_,)
         Singular values of the (centred) snapshots.
+    singular_value_error_ : ndarray, shape (rank_,)
+        Estimated error of each: of rounding for direct solvers, measured for iterative ones.
     explained_variance_ratio_ : ndarray, shape (rank_,)
         Fraction of the total energy in each mode.
-    solver_ : {"svd", "gram"}
-        ``svd`` (LAPACK) on small arrays; ``gram`` (method of snapshots, blocked) on large or
-        lazy ones, which resolves singular values down to about 1e-8 of the largest.
+    energy_ : float
+        Sum of all squared singular values.
+    solver_ : str
+        The solver used; "given" by :meth:`from_factors`.
+    n_passes_ : int
+        How often the snapshots were read.
+    n_samples_seen_ : int
+        Number of snapshots behind the fit.
+    spare_ : ndarray, shape (n_spare, n_space)
+        What ``incremental`` and :meth:`partial_fit` keep beyond the modes, times its singular
+        values, so that a weak mode can still grow.
+    discarded_ : float
+        Bound on what a truncation took from any squared singular value, so that singular value
+        k lies between its estimate and ``sqrt(singular_values_[k]**2 + discarded_)`` up to
+        rounding; 0 for the other solvers.
 
     Raises
     ------
     ValueError
         By a fit: if `n_components` is out of its range, above ``min(n_time, n_space)`` or above
-        the numerical rank of the snapshots; if all snapshots are equal; or if the data are
-        refused (see :meth:`fit`).
+        the numerical rank of the snapshots; if all snapshots are equal; if the solver cannot read
+        the snapshots as they are chunked, or not in `max_memory`; or if the data are refused (see
+        :meth:`fit`).
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the snapshots were only read in a way that cannot give the accuracy asked for.
 
     References
     ----------
@@ -72,6 +111,7 @@ class POD(Compressor):
     (3, True)
     """
 
+    _over_cells: ClassVar[dict[str, str | None]] = {**Compressor._over_cells, "spare_": "spare"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [
             Interval(Integral, 1, None, closed="left"),
@@ -79,54 +119,179 @@ class POD(Compressor):
             None,
         ],
         "center": ["boolean"],
+        "solver": [StrOptions({"auto", "svd", "qr", "gram", "krylov", "incremental"})],
+        "tol": [Interval(Real, 0, 1, closed="neither"), None],
+        "max_memory": [Interval(Integral, 1, None, closed="left"), str, None],
     }
 
-    def __init__(self, n_components: int | float | None = None, *, center: bool = True) -> None:
+    def __init__(
+        self,
+        n_components: int | float | None = None,
+        *,
+        center: bool = True,
+        solver: Solver = "auto",
+        tol: float | None = None,
+        max_memory: int | str | None = None,
+    ) -> None:
         self.n_components = n_components
         self.center = center
+        self.solver = solver
+        self.tol = tol
+        self.max_memory = max_memory
 
     def _fit(self, X: Any) -> None:
-        n_time, n_space = X.shape
+        self._decompose(X)
+
+    def _fit_transform(self, X: Any, y: ArrayLike | None) -> NDArray:
+        return self._decompose(X).coefficients
+
+    def _decompose(self, X: Any) -> Decomposition:
         if isinstance(self.n_components, Integral) and self.n_components > min(X.shape):
             raise ValueError(
                 f"n_components={self.n_components} must be at most min(n_time, n_space) = "
-                f"{min(X.shape)}: X is ({n_time}, {n_space})."
+                f"{min(X.shape)}: X is ({X.shape[0]}, {X.shape[1]})."
             )
-        mean = gram.column_means(X) if self.center else np.zeros(n_space)
-        cost = float(min(X.shape)) ** 2 * max(X.shape)
-        self.solver_ = "gram" if checks.is_lazy(X) or cost > DIRECT_SVD_COST else "svd"
-        decompose = _decompose_gram if self.solver_ == "gram" else _decompose_svd
-        singular_values, rows_of = decompose(X, mean)
-        energy = singular_values**2
-        self.rank_ = self._choose_rank(singular_values, energy)
-        components = rows_of(self.rank_)
-        components *= gram.fix_signs(components)[:, None]
-        self.mean_ = mean.astype(X.dtype)
-        self.components_ = components.astype(X.dtype)
-        self.singular_values_ = singular_values[: self.rank_]
-        self.explained_variance_ratio_ = energy[: self.rank_] / energy.sum()
+        wanted = self._wanted(X)
+        solver = choose_solver(X, wanted)
+        found = (
+            one_pass.decompose(X, wanted)
+            if solver == "incremental"
+            else decompose(X, wanted, solver)
+        )
+        self._keep(found, X.shape[0])
+        return found
 
-    def _choose_rank(self, singular_values: NDArray, energy: NDArray) -> int:
-        if singular_values[0] == 0 or not energy.sum() > 0:
-            raise ValueError("All snapshots are equal: constant data have no modes.")
-        resolved = RESOLVED[self.solver_] * max(1.0, np.sqrt(len(singular_values)))
-        available = int(np.sum(singular_values > resolved * singular_values[0]))
-        wanted = self.n_components
-        if wanted is None:
-            return available
-        if not isinstance(wanted, Integral):
-            kept = np.cumsum(energy) / energy.sum()
-            return min(int(np.searchsorted(kept, wanted) + 1), available)
-        if wanted > available:
-            raise ValueError(
-                f"n_components={wanted}, but these snapshots have numerical rank {available}: "
-                f"singular value {available + 1} is below {resolved:.1e} of the first, all that "
-                f"solver '{self.solver_}' resolves. Ask for at most {available}."
-            )
-        return int(wanted)
+    def reads_once(self, X: Any, scale: Scale) -> bool:
+        """Whether :meth:`fit_scaled` can take rows `X`: lazy ones, that it then reads once."""
+        removes_mean = scale.center or not scale.scale
+        return (
+            checks.is_lazy(X)
+            and removes_mean
+            and choose_solver(X, self._wanted(X)) == "incremental"
+        )
+
+    def fit_scaled(self, X: Any, scaling: one_pass.Scaling) -> NDArray:
+        """Fit a scaling and the modes of the scaled rows, reading the raw rows once.
+
+        Parameters
+        ----------
+        X : dask array, shape (n_time, n_space)
+            Raw rows, of which :meth:`reads_once` is true.
+        scaling : Scaling
+            The :class:`rom.Scale` in it is fitted in place.
+
+        Returns
+        -------
+        ndarray, shape (n_time, rank_)
+            Latent states.
+        """
+        X = self._check(X, reset=True)
+        found = one_pass.decompose(X, self._wanted(X), scaling)
+        self._keep(found, X.shape[0])
+        return found.coefficients
+
+    def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
+        """Go on with more snapshots, each seen once: for streams that never end.
+
+        The modes and the mean become those of all snapshots so far, except for what a truncation
+        discarded: no squared singular value lost more than `discarded_`. The sequence of modes
+        starts from any fit, and grows with the first calls where they have few rows.
+
+        Parameters
+        ----------
+        X : ndarray, shape (n_time, n_space)
+            The next snapshots; the more at a time, the faster.
+        y : None
+            Ignored; there for scikit-learn.
+
+        Returns
+        -------
+        Self
+
+        Raises
+        ------
+        ValueError
+            As by :meth:`fit`.
+        """
+        fresh = not hasattr(self, "components_")
+        X = np.asarray(self._check(X, reset=fresh, min_rows=1))
+        if fresh:
+            self._keep(streaming.nothing(X.shape[1], X.dtype), 0)
+        streaming.update(self, X)
+        return self
+
+    @classmethod
+    def from_factors(
+        cls,
+        components: ArrayLike,
+        singular_values: ArrayLike,
+        mean: ArrayLike | None = None,
+        *,
+        n_samples: int,
+        energy: float | None = None,
+    ) -> Self:
+        """A fitted POD from a singular value decomposition computed elsewhere.
+
+        It encodes, decodes, and goes on with :meth:`partial_fit`.
+
+        Parameters
+        ----------
+        components : array_like, shape (rank, n_space)
+            Orthonormal rows.
+        singular_values : array_like, shape (rank,)
+            Of the snapshots, without their mean if that is given; the largest first.
+        mean : array_like, shape (n_space,), optional
+            The mean that was removed; none where not given.
+        n_samples : int
+            Number of snapshots.
+        energy : float, optional
+            Sum of all squared singular values; of the given ones where not given.
+
+        Returns
+        -------
+        POD
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, the rows are not orthonormal, or the values do not decrease.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> X = np.random.default_rng(0).normal(size=(30, 8))
+        >>> U, s, Vt = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)
+        >>> pod = POD.from_factors(Vt[:2], s[:2], X.mean(axis=0), n_samples=30)
+        >>> bool(np.allclose(pod.singular_values_, POD(2).fit(X).singular_values_))
+        True
+        """
+        found = streaming.from_factors(components, singular_values, mean, energy)
+        pod = cls(len(found.components), center=mean is not None)
+        pod.n_features_in_ = found.components.shape[1]
+        pod._keep(found, n_samples)
+        return pod
+
+    def _wanted(self, X: Any) -> Wanted:
+        lazily = ONE_PASS_TOLERANCE if checks.is_lazy(X) else 0.0
+        tol = self.tol or max(lazily, TOLERANCE[np.dtype(X.dtype)])
+        memory = parse_bytes(self.max_memory) if self.max_memory else MAX_MEMORY
+        return Wanted(self.n_components, self.center, self.solver, tol, memory)
+
+    def _keep(self, found: Decomposition, n_time: int) -> None:
+        self.components_, self.mean_ = found.components, found.mean.astype(found.components.dtype)
+        self.rank_ = len(found.components)
+        self.singular_values_, self.singular_value_error_ = found.values, found.error
+        self.energy_ = found.energy
+        self.explained_variance_ratio_ = found.values**2 / (found.energy or 1.0)
+        self.solver_, self.n_passes_ = found.solver, found.n_passes
+        self.spare_, self.discarded_ = found.spare, found.discarded
+        self.n_samples_seen_ = n_time
 
     def _transform(self, X: Any) -> NDArray:
-        return np.asarray(X @ self.components_.T) - self.mean_ @ self.components_.T
+        Z = np.empty((X.shape[0], self.rank_), np.result_type(X.dtype, self.components_.dtype))
+        for part, block in gram.row_blocks(X):
+            Z[part] = (block - self.mean_) @ self.components_.T
+        return Z
 
     def _inverse_transform(self, Z: NDArray) -> NDArray:
         return Z @ self.components_ + self.mean_
@@ -141,7 +306,7 @@ class POD(Compressor):
             than the mean.
         """
         check_is_fitted(self)
-        X = checks.check_rows(self, X, reset=False, dtype=[np.float64, np.float32])
+        X = self._check(X, reset=False)
         lost = total = 0.0
         for _, block in gram.row_blocks(X):
             block = block - self.mean_
@@ -154,8 +319,13 @@ class POD(Compressor):
         check_is_fitted(self)
         if not 1 <= rank <= self.rank_:
             raise ValueError(f"rank must be between 1 and {self.rank_}, but it is {rank}.")
-        short = type(self)(n_components=rank, center=self.center)
-        by_mode = ("components_", "singular_values_", "explained_variance_ratio_")
+        short = type(self)(**(self.get_params() | {"n_components": rank}))
+        by_mode = (
+            "components_",
+            "singular_values_",
+            "singular_value_error_",
+            "explained_variance_ratio_",
+        )
         for name, value in vars(self).items():
             if name.endswith("_"):
                 setattr(short, name, value[:rank] if name in by_mode else value)
@@ -166,30 +336,3 @@ class POD(Compressor):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _decompose_svd(X: NDArray, mean: NDArray) -> tuple[NDArray, Any]:
-    """All singular values, and a function giving the first k right singular vectors as rows."""
-    _, singular_values, Vt = linalg.svd(
-        X.astype(np.float64) - mean, full_matrices=False, overwrite_a=True, check_finite=False
-    )
-    return singular_values, lambda k: Vt[:k].copy()
-
-
-def _decompose_gram(X: Any, mean: NDArray) -> tuple[NDArray, Any]:
-    n_time, n_space = X.shape
-    K = gram.time_gram(X, mean) if n_time <= n_space else gram.space_gram(X, mean)
-    values, vectors = gram.descending_eigh(K)
-    singular_values = np.sqrt(np.maximum(values, 0.0))
-
-    def rows_of(k: int) -> NDArray:
-        if n_time > n_space:
-            return vectors[:, :k].T.copy()
-        rows = np.empty((k, n_space))
-        for columns, block in gram.column_blocks(X):
-            rows[:, columns] = vectors[:, :k].T @ (block - mean[columns])
-        # Dividing by the singular values would leave the weak modes short of orthogonal.
-        L = linalg.cholesky(rows @ rows.T, lower=True)
-        return linalg.solve_triangular(L, rows, lower=True, overwrite_b=True)
-
-    return singular_values, rows_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import xarray as xr
@@ -23,8 +23,15 @@ class Flatten(TransformerMixin, BaseEstimator):
     Cells that are NaN at all times (land, say) are left out of the rows and are NaN again on the
     way back. Columns run through the variables in order, and through each one's valid cells in C
     order; what later snapshots hold in masked cells is left out too. dask-backed snapshots become
-    dask rows; only the mask is computed in `fit`. Rows may share memory with the snapshots: they
-    are to be read, not written.
+    dask rows, in chunks of times, or of cells where each chunk holds all times; only the mask is
+    computed in `fit`, and `fit_transform` takes it from the first chunk and checks it while the
+    rows are read. Rows may share memory with the snapshots: they are to be read, not written.
+
+    Parameters
+    ----------
+    allow_gaps : bool, default=False
+        Keep NaN in cells that are valid at other times, for compressors that fill them, instead
+        of refusing them.
 
     Attributes
     ----------
@@ -59,6 +66,9 @@ class Flatten(TransformerMixin, BaseEstimator):
     True
     """
 
+    def __init__(self, allow_gaps: bool = False) -> None:
+        self.allow_gaps = allow_gaps
+
     def fit(self, X: Any, y: None = None) -> Self:
         """Learn the mask and the labels.
 
@@ -75,13 +85,31 @@ class Flatten(TransformerMixin, BaseEstimator):
             `X` cannot be snapshots (see :func:`rom.open_snapshots`), a variable has no valid
             cell, or a value is NaN or inf in a cell that is valid at other times.
         """
+        return self._learn(X, head_only=False)
+
+    def fit_transform(self, X: Any, y: None = None) -> Any:
+        """Rows of `X`, with the mask and the labels learned: lazy snapshots are not read for it.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As by :meth:`fit`; where the mask changes in time, when the rows are read.
+        """
+        lazy = isinstance(X, xr.DataArray | xr.Dataset) and bool(X.chunks)
+        self._learn(X, head_only=lazy and not self.allow_gaps)
+        return self._transform(X, strict=lazy)
+
+    def _learn(self, X: Any, *, head_only: bool) -> Self:
         if not isinstance(X, xr.DataArray | xr.Dataset):
             return self._fit_array(X)
         check_snapshots(X)
         self.kind_ = type(X).__name__
         self.name_ = None if isinstance(X, xr.Dataset) or X.name is None else str(X.name)
         self.time_dim_ = time_dim(X)
-        self.template_: Any = _template(as_dataset(X), self.time_dim_)
+        data = as_dataset(X)
+        if head_only:
+            data = data.isel({self.time_dim_: slice(0, 1)})
+        self.template_: Any = _template(data, self.time_dim_, self.allow_gaps)
         self.variables_ = [str(name) for name in self.template_.data_vars]
         sizes = [int(mask.sum()) for mask in self.template_.values()]
         self.variable_ = np.repeat(np.arange(len(sizes)), sizes)
@@ -90,7 +118,9 @@ class Flatten(TransformerMixin, BaseEstimator):
         return self
 
     def _fit_array(self, X: Any) -> Self:
-        X = check_rows(self, X, reset=True, dtype=[np.float64, np.float32])
+        X = check_rows(
+            self, X, reset=True, dtype=[np.float64, np.float32], allow_nan=self.allow_gaps
+        )
         self.kind_, self.name_, self.time_dim_ = "array", None, "time"
         self.template_ = self.latitude_ = None
         self.variables_, self.variable_ = ["x"], np.zeros(X.shape[1], dtype=np.intp)
@@ -108,10 +138,14 @@ class Flatten(TransformerMixin, BaseEstimator):
             coordinates, or holds NaN or inf in a valid cell (dask-backed: when it is read).
         """
         check_is_fitted(self)
+        return self._transform(X, strict=False)
+
+    def _transform(self, X: Any, *, strict: bool) -> Any:
         if self.kind_ == "array":
             if isinstance(X, xr.DataArray | xr.Dataset):
                 raise TypeError(f"Expected an array as in fit, but came a {type(X).__name__}.")
-            return check_rows(self, X, reset=False, dtype=[np.float64, np.float32])
+            dtypes = [np.float64, np.float32]
+            return check_rows(self, X, reset=False, dtype=dtypes, allow_nan=self.allow_gaps)
         if type(X).__name__ != self.kind_:
             raise TypeError(f"Expected a {self.kind_} as in fit, but came {type(X).__name__}.")
         data = as_dataset(X, name=self.variables_[0])
@@ -119,7 +153,8 @@ class Flatten(TransformerMixin, BaseEstimator):
             data = data.expand_dims(self.time_dim_)
         check_alike(self.template_, data, self.time_dim_)
         rows: list[Any] = [
-            _rows(data[name], mask, self.time_dim_) for name, mask in self.template_.items()
+            _rows(data[name], mask, self.time_dim_, _Rule(self.allow_gaps, strict))
+            for name, mask in self.template_.items()
         ]
         return rows[0] if len(rows) == 1 else np.concatenate(rows, axis=1)
 
@@ -169,7 +204,16 @@ class Flatten(TransformerMixin, BaseEstimator):
         return out if self.kind_ == "Dataset" else out[self.variables_[0]].rename(self.name_)
 
 
-def _template(data: xr.Dataset, dim: str) -> xr.Dataset:
+class _Rule(NamedTuple):
+    """What rows may hold."""
+
+    gaps: bool
+    """NaN in valid cells."""
+    strict: bool
+    """Nothing but NaN in masked cells: the mask was taken from the first snapshot."""
+
+
+def _template(data: xr.Dataset, dim: str, gaps: bool) -> xr.Dataset:
     """Masks of the valid cells, from one pass over the data."""
     import dask
 
@@ -177,7 +221,7 @@ def _template(data: xr.Dataset, dim: str) -> xr.Dataset:
     for name, valid in present.items():
         if not valid.any():
             raise ValueError(f"{name!r} is NaN everywhere.")
-        if (valid & ~complete[name]).any():
+        if not gaps and (valid & ~complete[name]).any():
             _refuse(data[name].transpose(dim, *valid.dims), valid)
         valid.attrs = dict(data[name].attrs)
         present[name] = valid
@@ -222,38 +266,60 @@ def _is_latitude(name: str, coord: xr.DataArray) -> bool:
     )
 
 
-def _rows(field: xr.DataArray, mask: xr.DataArray, dim: str) -> Any:
+def _rows(field: xr.DataArray, mask: xr.DataArray, dim: str, rule: _Rule) -> Any:
     """Rows (n_time, n_valid) of one variable, checked to be finite."""
     mask = mask.drop_vars(dim, errors="ignore")
     field = field.transpose(dim, *mask.dims)
     dtype = np.float32 if field.dtype == np.float32 else np.float64
     values = field.data.astype(dtype, copy=False)
     if not is_lazy(values):
-        return _read(values, mask, field[dim])
-    blocks = values.rechunk({axis: -1 for axis in range(1, field.ndim)})
+        return _read(values, mask, field[dim], rule)
+    all_times = values.numblocks[0] == 1 and field.ndim > 1
+    whole = range(2 if all_times else 1, field.ndim)  # axes along which a block is not cut
+    blocks = values.rechunk(dict.fromkeys(whole, -1))
+    bands = [int(b.sum()) for b in _bands(mask.values, blocks.chunks[1])] if all_times else None
     return blocks.map_blocks(
         _read,
         mask=mask,
         times=field[dim],
-        drop_axis=list(range(1, field.ndim)),
-        new_axis=1,
-        chunks=(blocks.chunks[0], (int(mask.sum()),)),
+        rule=rule,
+        drop_axis=list(range(2, field.ndim)) if all_times else list(range(1, field.ndim)),
+        new_axis=None if all_times else 1,
+        chunks=(blocks.chunks[0], bands or (int(mask.sum()),)),
         meta=np.empty((0, 0), dtype),
     )
 
 
+def _bands(mask: NDArray[np.bool_], sizes: tuple[int, ...]) -> list[NDArray[np.bool_]]:
+    return np.split(mask, np.cumsum(sizes)[:-1])
+
+
 def _read(
-    values: NDArray[Any], mask: xr.DataArray, times: xr.DataArray, block_info: Any = None
+    values: NDArray[Any],
+    mask: xr.DataArray,
+    times: xr.DataArray,
+    rule: _Rule,
+    block_info: Any = None,
 ) -> NDArray[Any]:
-    """Rows of `values` (n_time, *space), which may be one block of a longer record."""
-    rows = values.reshape(len(values), -1)
-    if not mask.values.all():
-        rows = rows[:, mask.values.ravel()]
-    if not np.isfinite(rows).all():
-        start = block_info[0]["array-location"][0][0] if block_info else 0
-        here = {times.name: times.values[start : start + len(values)], **mask.coords}
-        _refuse(xr.DataArray(values, here, (times.name, *mask.dims), mask.name), mask)
+    """Rows of `values` (n_time, *space), which may be one block: some times, or a band of cells."""
+    if block_info:
+        first_time, *first_cell = (a for a, _ in block_info[0]["array-location"])
+        times = times[first_time : first_time + len(values)]
+        if first_cell:
+            mask = mask[first_cell[0] : first_cell[0] + values.shape[1]]
+    cells = values.reshape(len(values), -1)
+    valid = mask.values.ravel()
+    rows = cells if valid.all() else cells[:, valid]
+    if not (np.isfinite(rows).all() or (rule.gaps and not np.isinf(rows).any())):
+        _refuse(_labelled(values, mask, times), mask)
+    if rule.strict and not rule.gaps and not np.isnan(cells[:, ~valid]).all():
+        _refuse(_labelled(values, mask, times), mask | ~np.isnan(values).all(axis=0))
     return rows
+
+
+def _labelled(values: NDArray[Any], mask: xr.DataArray, times: xr.DataArray) -> xr.DataArray:
+    coords = {times.name: times.values, **mask.coords}
+    return xr.DataArray(values, coords, (times.name, *mask.dims), mask.name)
 
 
 def _fields(rows: Any, valid: NDArray[np.bool_]) -> Any:

@@ -8,11 +8,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from rom.data.io import cut_along_time
-from rom.data.times import DATETIME64, TimeAxis
+from rom.data.times import DATETIME64, TimeAxis, time_dim
 
 # Larger snapshots are read through dask, block by block, so that scaling them makes no second copy.
 LAZY_BYTES = 256 * 2**20
+BLOCK_BYTES = 64 * 2**20
 
 
 def is_labelled(X: Any) -> bool:
@@ -39,11 +39,23 @@ def lazy_if_large(X: Any) -> Any:
         return X
     if lazy:
         return X.compute()
+    n_blocks = max(2, X.nbytes // BLOCK_BYTES)
     if is_labelled(X):
-        return cut_along_time(X)
+        return _cut_along_cells(X, n_blocks)
     import dask.array as da
 
-    return da.from_array(X, chunks=("auto", -1))
+    n_time, n_space = X.shape
+    if n_time > n_space:
+        return da.from_array(X, chunks=(-(-n_time // n_blocks), -1))
+    return da.from_array(X, chunks=(-1, -(-n_space // n_blocks)))
+
+
+def _cut_along_cells(X: Any, n_blocks: int) -> Any:
+    """Bands along the first space dimension of each variable, which hold all times."""
+    dim = time_dim(X)
+    fields = X.data_vars.values() if isinstance(X, xr.Dataset) else [X]
+    first = {d for field in fields for d in [d for d in field.dims if d != dim][:1]}
+    return X.chunk({d: -(-n // n_blocks) if d in first else -1 for d, n in X.sizes.items()})
 
 
 def times_of(X: Any, axis: TimeAxis | None) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
@@ -24,7 +26,8 @@ class Scale(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Centres rows, gives each variable unit variance, and weights cells by area.
 
     ``rows = (X - offset_[phase]) * factor_``, inverted exactly by `inverse_transform`. float32
-    stays float32, and dask arrays stay lazy: one pass reads them in `fit`.
+    stays float32, and dask arrays stay lazy: one pass reads them in `fit`. NaN are gaps: left out
+    of the statistics, and kept.
 
     Parameters
     ----------
@@ -64,6 +67,8 @@ class Scale(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     True
     """
 
+    # Fitted arrays over the cells, with the name of their other axis, if any.
+    _over_cells: ClassVar[dict[str, str | None]] = {"offset_": "offset_phase", "factor_": None}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "center": ["boolean"],
         "scale": ["boolean"],
@@ -115,11 +120,35 @@ class Scale(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._validate_params()
         if self.climatology is not None and not self.center:
             raise ValueError("A climatology is subtracted, so it needs center=True.")
-        X = check_rows(self, X, reset=True, dtype=[np.float64, np.float32], min_rows=2)
-        phase = self._check_phase(phase, len(X))
-        labels, code = _codes(variable, X.shape[1])
-        moments = _moments(X, phase)
-        self.offset_ = np.zeros((PHASES[self.climatology], X.shape[1]), dtype=X.dtype)
+        X = check_rows(
+            self, X, reset=True, dtype=[np.float64, np.float32], min_rows=2, allow_nan=True
+        )
+        moments = moments_of(X, self._check_phase(phase, len(X)))
+        return self.fit_moments(moments, X.dtype, variable=variable, latitude=latitude)
+
+    def fit_moments(
+        self,
+        moments: Moments,
+        dtype: Any,
+        *,
+        variable: ArrayLike | None = None,
+        latitude: ArrayLike | None = None,
+    ) -> Self:
+        """Learn offsets and factors from moments of rows that are not at hand any more.
+
+        Parameters
+        ----------
+        moments : Moments
+            Of all rows, about the phases that this scaling distinguishes.
+        dtype : dtype
+            Of the rows.
+        variable, latitude
+            As in :meth:`fit`.
+        """
+        n_space = len(moments.spread)
+        self.n_features_in_ = n_space
+        labels, code = _codes(variable, n_space)
+        self.offset_ = np.zeros((PHASES[self.climatology], n_space), dtype=dtype)
         if self.center:
             self.offset_[:] = np.nan
             for p, (_, mean) in moments.phases.items():
@@ -130,9 +159,8 @@ class Scale(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 self.offset_[LEAP_DAY] = around.mean(axis=0)
         self.scale_ = np.ones(len(labels))
         if self.scale:
-            self.scale_ = _deviations(moments, labels, code, len(X), X.dtype)
-        weight = self._weight(latitude, X.shape[1])
-        self.factor_ = (weight / self.scale_[code]).astype(X.dtype)
+            self.scale_ = _deviations(moments, labels, code, dtype)
+        self.factor_ = (self.weights(latitude, n_space) / self.scale_[code]).astype(dtype)
         return self
 
     def transform(self, X: Any, *, phase: ArrayLike | None = None) -> Any:
@@ -145,7 +173,7 @@ class Scale(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _apply(self, function: Any, X: Any, phase: ArrayLike | None) -> Any:
         check_is_fitted(self)
-        X = check_rows(self, X, reset=False, dtype=[np.float64, np.float32])
+        X = check_rows(self, X, reset=False, dtype=[np.float64, np.float32], allow_nan=True)
         phase = self._check_phase(phase, len(X))
         unseen = np.unique(phase[np.isnan(self.offset_[phase, 0])])
         if unseen.size:
@@ -158,9 +186,26 @@ class Scale(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             return function(X, phase[:, None], offset, factor)
         import dask.array as da
 
+        if not _cut_along_cells(X):
+            X = X.rechunk({1: -1})
         phases = da.from_array(phase[:, None], chunks=(X.chunks[0], 1))
-        return da.map_blocks(
-            function, X.rechunk({1: -1}), phases, offset=offset, factor=factor, meta=X._meta
+        offset = da.from_array(offset, chunks=(-1, X.chunks[1]))
+        factor = da.from_array(factor[None], chunks=(1, X.chunks[1]))
+        return da.blockwise(
+            function,
+            "tx",
+            X,
+            "tx",
+            phases,
+            "ty",
+            offset,
+            "px",
+            factor,
+            "zx",
+            concatenate=True,
+            align_arrays=False,
+            dtype=X.dtype,
+            meta=X._meta,
         )
 
     def _check_phase(self, phase: ArrayLike | None, n_rows: int) -> NDArray[np.intp]:
@@ -177,7 +222,8 @@ class Scale(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
         return phase
 
-    def _weight(self, latitude: ArrayLike | None, n_space: int) -> NDArray[np.float64]:
+    def weights(self, latitude: ArrayLike | None, n_space: int) -> NDArray[np.float64]:
+        """Square root of the area of each cell (n_space,), or ones."""
         if not self.area_weights:
             return np.ones(n_space)
         if latitude is None:
@@ -192,6 +238,7 @@ class Scale(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -215,7 +262,7 @@ def _backward(X: Any, phase: Any, offset: NDArray[Any], factor: NDArray[Any]) ->
     return rows
 
 
-class _Moments(NamedTuple):
+class Moments(NamedTuple):
     """Moments of some rows, in float64."""
 
     phases: dict[int, tuple[int, NDArray[np.float64]]]
@@ -224,35 +271,71 @@ class _Moments(NamedTuple):
     """Sum of squared deviations of all rows from the mean of their phase (n_space,)."""
 
 
-def _moments(X: Any, phase: NDArray[np.intp]) -> _Moments:
+def moments_of(X: Any, phase: NDArray[np.intp]) -> Moments:
     """Moments of all rows, read once, block by block."""
     if not is_lazy(X):
+        if np.isnan(X).any():
+            return _moments_of_gappy(X, phase)
         step = max(1, BLOCK // X.shape[1])
         starts = range(0, len(X), step)
-        return reduce(_merge, (_block(X[i : i + step], phase[i : i + step]) for i in starts))
+        return reduce(
+            merge_moments, (block_moments(X[i : i + step], phase[i : i + step]) for i in starts)
+        )
     import dask
 
+    if _cut_along_cells(X):
+        parts = [dask.delayed(block_moments)(block, phase) for block in X.to_delayed()[0]]
+        return _side_by_side(dask.compute(*parts))
     X = X.rechunk({1: -1})
     edges = np.cumsum([0, *X.chunks[0]])
-    blocks = X.to_delayed()[:, 0]
     parts = [
-        dask.delayed(_block)(block, phase[i:j])
-        for block, i, j in zip(blocks, edges[:-1], edges[1:], strict=True)
+        dask.delayed(block_moments)(block, phase[i:j])
+        for block, (i, j) in zip(X.to_delayed()[:, 0], pairwise(edges), strict=True)
     ]
-    return reduce(dask.delayed(_merge), parts).compute()
+    return reduce(dask.delayed(merge_moments), parts).compute()
 
 
-def _block(X: NDArray[Any], phase: NDArray[np.intp]) -> _Moments:
+def _cut_along_cells(X: Any) -> bool:
+    """Whether each chunk holds all times, of some cells."""
+    return X.numblocks[0] == 1 and X.numblocks[1] > 1
+
+
+def _side_by_side(parts: Sequence[Moments]) -> Moments:
+    """Moments of all columns, from those of some each."""
+    return Moments(
+        {
+            p: (n, np.concatenate([part.phases[p][1] for part in parts]))
+            for p, (n, _) in parts[0].phases.items()
+        },
+        np.concatenate([part.spread for part in parts]),
+    )
+
+
+def _moments_of_gappy(X: NDArray[Any], phase: NDArray[np.intp]) -> Moments:
+    """Moments of rows with gaps: each column as if its gaps held more of what it has."""
+    phases, spread = {}, np.zeros(X.shape[1])
+    overall = np.nanmean(X, axis=0, dtype=np.float64)
+    for p in np.unique(phase):
+        rows = X[phase == p]
+        seen = np.maximum((~np.isnan(rows)).sum(axis=0), 1)
+        mean = np.nansum(rows - overall, axis=0, dtype=np.float64) / seen + overall
+        spread += np.nansum((rows - mean) ** 2, axis=0) * (len(rows) / seen)
+        phases[int(p)] = (len(rows), mean)
+    return Moments(phases, spread)
+
+
+def block_moments(X: NDArray[Any], phase: NDArray[np.intp]) -> Moments:
+    """Moments of rows in memory."""
     phases, spread = {}, np.zeros(X.shape[1])
     for p in np.unique(phase):
         rows = X[phase == p]
         mean = rows.mean(axis=0, dtype=np.float64)
         spread += ((rows - mean) ** 2).sum(axis=0)
         phases[int(p)] = (len(rows), mean)
-    return _Moments(phases, spread)
+    return Moments(phases, spread)
 
 
-def _merge(a: _Moments, b: _Moments) -> _Moments:
+def merge_moments(a: Moments, b: Moments) -> Moments:
     """Moments of the rows of both: the pairwise update of Chan, Golub and LeVeque (1979)."""
     phases, spread = dict(a.phases), a.spread + b.spread
     for p, (n_b, mean_b) in b.phases.items():
@@ -263,7 +346,7 @@ def _merge(a: _Moments, b: _Moments) -> _Moments:
         delta = mean_b - mean_a
         phases[p] = (n_a + n_b, mean_a + delta * n_b / (n_a + n_b))
         spread = spread + delta**2 * (n_a * n_b / (n_a + n_b))
-    return _Moments(phases, spread)
+    return Moments(phases, spread)
 
 
 def _codes(variable: ArrayLike | None, n_space: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
@@ -279,9 +362,10 @@ def _codes(variable: ArrayLike | None, n_space: int) -> tuple[NDArray[Any], NDAr
 
 
 def _deviations(
-    moments: _Moments, labels: NDArray[Any], code: NDArray[np.intp], n_rows: int, dtype: Any
+    moments: Moments, labels: NDArray[Any], code: NDArray[np.intp], dtype: Any
 ) -> NDArray[np.float64]:
     """Standard deviation of each variable, refused where it is rounding error."""
+    n_rows = sum(n for n, _ in moments.phases.values())
     size = np.bincount(code) * n_rows
     deviation = np.sqrt(np.bincount(code, weights=moments.spread) / size)
     largest = np.zeros(len(labels))

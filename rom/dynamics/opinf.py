@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import block_diag
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -86,6 +86,71 @@ class OperatorInference(RowDynamics):
         self.ridge = ridge
         self.names = names
 
+    @classmethod
+    def from_operators(
+        cls,
+        c: ArrayLike | None = None,
+        A: ArrayLike | None = None,
+        H: ArrayLike | None = None,
+        B: ArrayLike | None = None,
+        *,
+        names: Sequence[str] | None = None,
+        bound: float = float("inf"),
+    ) -> Self:
+        """A model of known operators, such as those of a Galerkin projection, as if fitted.
+
+        Parameters
+        ----------
+        c : array_like, shape (rank,), optional
+        A : array_like, shape (rank, rank), optional
+        H : array_like, shape (rank, rank (rank + 1) / 2), optional
+            Columns in the order of ``H_``.
+        B : array_like, shape (rank, n_inputs), optional
+        names : sequence of str, optional
+            As for the constructor.
+        bound : float, optional
+            Norm past which a rollout is ended by default.
+
+        Returns
+        -------
+        OperatorInference
+            A fit of this model to data would replace the operators.
+
+        Raises
+        ------
+        ValueError
+            If none of `c`, `A` and `H` is given, an operator has another shape or is not finite,
+            `names` do not fit, or `bound` is not positive.
+
+        Examples
+        --------
+        >>> import numpy as np, rom
+        >>> spring = OperatorInference.from_operators(A=[[0, 1], [-1, 0]], names=["q", "p"])
+        >>> spring.equations()
+        ['dq/dt = 1 p', 'dp/dt = -1 q']
+        >>> run = rom.rollout(spring, [1.0, 0.0], np.linspace(0, 100, 2001), stepper="midpoint")
+        >>> bool(np.allclose(np.sum(run.z**2, axis=1), 1, rtol=1e-13))
+        True
+        """
+        given = {
+            name: np.array(operator, dtype=np.float64, ndmin=1 if name == "c" else 2)
+            for name, operator in (("c", c), ("A", A), ("H", H), ("B", B))
+            if operator is not None
+        }
+        letters = "".join(name for name in given if name in "cAH")
+        if not letters:
+            raise ValueError("from_operators needs at least one of c, A and H.")
+        _check_operators(given)
+        if not bound > 0:
+            raise ValueError(f"bound must be a positive number, but it is {bound}.")
+        model = cls(letters, names=names)
+        model.n_features_in_ = len(given[letters[0]])
+        model.n_inputs_ = given["B"].shape[1] if "B" in given else 0
+        variable_names(names, model.n_features_in_, model.n_inputs_)  # checks them
+        model.dt_, model.bound_ = float("nan"), float(bound)
+        model.c_, model.A_, model.H_, model.B_ = (given.get(name) for name in "cAHB")
+        return model
+
     def _fit(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> None:
@@ -138,3 +203,18 @@ class OperatorInference(RowDynamics):
         return polynomial_equations(
             self.polynomial(), self.names, time=self.time, format=format, precision=precision
         )
+
+
+def _check_operators(given: dict[str, NDArray[np.float64]]) -> None:
+    """Refuse operators that are not finite or not of shapes that go together."""
+    rank = len(next(iter(given.values())))
+    shapes = {"c": (rank,), "A": (rank, rank), "H": (rank, rank * (rank + 1) // 2)}
+    for name, operator in given.items():
+        expected = shapes.get(name, (rank, *operator.shape[1:2]))
+        if operator.shape != expected:
+            raise ValueError(
+                f"With {rank} latent coordinates, {name} must have shape {expected}, but its "
+                f"shape is {operator.shape}."
+            )
+        if not np.isfinite(operator).all():
+            raise ValueError(f"{name} must be finite, but it holds NaN or infinity.")

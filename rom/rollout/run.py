@@ -13,7 +13,7 @@ from rom.base import Dynamics, HasPolynomial, Polynomial
 from rom.data.trajectory import EVEN_RTOL, even_step
 from rom.rollout.result import Rollout, RolloutError, Status
 
-Stepper = Literal["auto", "rk4", "dopri5", "map"]
+Stepper = Literal["auto", "rk4", "dopri5", "midpoint", "map"]
 
 # Error per step of the adaptive method, relative to the norm of the state.
 RTOL = 1e-8
@@ -52,9 +52,11 @@ def rollout(
         step from each to the next, so they must be as far apart as its training rows.
     u : array_like, shape (n_time, n_inputs), optional
         Inputs at the output times: linear in between (continuous) or held (discrete).
-    stepper : {"auto", "rk4", "dopri5", "map"}, default "auto"
-        "dopri5" is adaptive, to a relative error of 1e-8 per step; "rk4" takes one step per
-        output interval; "map" is for discrete models. "auto" is "dopri5" or "map".
+    stepper : {"auto", "rk4", "dopri5", "midpoint", "map"}, default "auto"
+        "dopri5" is adaptive, to a relative error of 1e-8 per step; "rk4" and "midpoint" take one
+        step per output interval; "map" is for discrete models. "auto" is "dopri5" or "map".
+        "midpoint", the implicit midpoint rule [2]_, has order 2 and keeps quadratic invariants,
+        such as the energy of a linear Hamiltonian model, to rounding.
     bound : float, optional
         Euclidean norm past which the rollout is ended; ``numpy.inf`` for none. By default
         ``dynamics.bound_``, 100 times the largest state in training.
@@ -77,6 +79,8 @@ def rollout(
     ----------
     .. [1] J. R. Dormand, P. J. Prince, "A family of embedded Runge-Kutta formulae", Journal of
        Computational and Applied Mathematics 6 (1980) 19-26.
+    .. [2] E. Hairer, C. Lubich, G. Wanner, "Geometric Numerical Integration", 2nd ed., Springer
+       2006, section IV.2.1.
 
     Examples
     --------
@@ -188,7 +192,7 @@ def _check_output_times(dynamics: Dynamics, t: ArrayLike) -> NDArray[np.float64]
 
 
 def _check_stepper(dynamics: Dynamics, stepper: str) -> str:
-    allowed = {"continuous": ["dopri5", "rk4"], "discrete": ["map"]}[dynamics.time]
+    allowed = {"continuous": ["dopri5", "rk4", "midpoint"], "discrete": ["map"]}[dynamics.time]
     if stepper not in ["auto", *allowed]:
         raise ValueError(
             f"stepper must be one of {['auto', *allowed]} for a {dynamics.time} model, "

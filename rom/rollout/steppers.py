@@ -1,9 +1,10 @@
-"""The time loops: a map, Runge-Kutta 4 and Dormand-Prince 5(4), each written once.
+"""The time loops: a map, Runge-Kutta 4, Dormand-Prince 5(4), implicit midpoint, each written once.
 
 A loop runs as plain Python where `model` is a function ``model(z, u)``, and compiled where it is
-the :func:`terms_of` a polynomial: numba then takes the second meaning of :func:`field` and
-:func:`combine`, given beside the first. A loop returns the states (NaN after the end), the place
-of its status in :class:`~rom.rollout.result.Status`, the time it ended and the steps it tried.
+the :func:`terms_of` a polynomial: numba then takes the second meaning of :func:`field`,
+:func:`jacobian` and :func:`combine`, given beside the first. A loop returns the states (NaN after
+the end), the place of its status in :class:`~rom.rollout.result.Status`, the time it ended and
+the steps it tried.
 Inputs `u` have one row per output time and run straight from one to the next; a map holds them.
 """
 
@@ -46,10 +47,30 @@ DOPRI_PLACES = np.array([0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1])
 DOPRI_STEP = np.array([35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84])
 DOPRI_ERROR = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
 
+# Newton's method for an implicit step: the most iterations; the ratio of one change to the last
+# above which an old matrix is no good; and the changes, relative to the state, below which it is
+# put down to rounding that they do not fall further, with an old matrix and with a new one.
+NEWTON_ITERATIONS = 30
+NEWTON_CONTRACTION = 0.1
+NEWTON_ROUNDING_OLD, NEWTON_ROUNDING_NEW = 1e-14, 1e-10
+EPS = float(np.finfo(np.float64).eps)
+
 
 def field(model: Any, z: Array, u: Array) -> Array:
     """The right-hand side at state `z` (rank,) and input `u` (n_inputs,)."""
     return model(z, u)
+
+
+def jacobian(model: Any, z: Array, u: Array) -> Array:
+    """Derivatives (rank, rank) of :func:`field` by `z`; forward differences here."""
+    out = np.empty((len(z), len(z)))
+    here = field(model, z, u)
+    step = np.sqrt(EPS) * max(1e-6, float(np.abs(z).max()))
+    for j in range(len(z)):
+        moved = z.copy()
+        moved[j] += step
+        out[:, j] = (field(model, moved, u) - here) / step
+    return out
 
 
 def combine(z: Array, h: float, weights: Array, slopes: Array) -> Array:
@@ -93,6 +114,28 @@ def _polynomial_field(model: Any, z: Any, u: Any) -> Callable[..., Array] | None
                 product *= z[j] if j < rank else u[j - rank]
             for i in range(rank):
                 out[i] += coef[k, i] * product
+        return out
+
+    return evaluate
+
+
+@overload(jacobian)
+def _polynomial_jacobian(model: Any, z: Any, u: Any) -> Callable[..., Array]:
+    def evaluate(model: Any, z: Any, u: Any) -> Array:
+        first, factor, coef = model
+        rank = len(z)
+        out = np.zeros((rank, rank))
+        for k in range(len(coef)):
+            for one in range(first[k], first[k + 1]):
+                if factor[one] >= rank:
+                    continue
+                product = 1.0
+                for other in range(first[k], first[k + 1]):
+                    if other != one:
+                        j = factor[other]
+                        product *= z[j] if j < rank else u[j - rank]
+                for i in range(rank):
+                    out[i, factor[one]] += coef[k, i] * product
         return out
 
     return evaluate
@@ -235,6 +278,77 @@ def dopri5(
     return out, COMPLETED, t[-1], n_steps
 
 
+@register_jitable
+def newton_inverse(J: Array, h: float) -> Array:
+    """The inverse of ``I - h/2 J``; NaN where there is none."""
+    try:
+        return np.ascontiguousarray(np.linalg.inv(np.eye(len(J)) - 0.5 * h * J))
+    except Exception:  # the only kind that numba knows
+        return np.full_like(J, np.nan)
+
+
+@register_jitable
+def midpoint_slope(
+    model: Any, z: Array, h: float, u: Array, inverse: Array, renew: bool
+) -> tuple[Array, Array, int]:
+    """The slope k of an implicit step: ``k = field(z + h/2 k, u)``, by Newton's method.
+
+    It uses an `inverse` (see :func:`newton_inverse`) from an earlier step, and gives up where
+    that makes it slow, or, if `renew`, makes a new one in each iteration. Returns k, the inverse
+    last used, and the status: completed if k was found.
+    """
+    slope = np.zeros(len(z))
+    last = float(np.inf)
+    for _ in range(NEWTON_ITERATIONS):
+        middle = z + 0.5 * h * slope
+        if renew:
+            inverse = newton_inverse(jacobian(model, middle, u), h)
+        change = inverse @ (field(model, middle, u) - slope)
+        slope = slope + change
+        moved = float(h * np.linalg.norm(change))
+        size = float(np.linalg.norm(z) + h * np.linalg.norm(slope))
+        if not moved + size < np.inf:
+            return slope, inverse, NOT_FINITE
+        small = moved <= (NEWTON_ROUNDING_NEW if renew else NEWTON_ROUNDING_OLD) * size
+        if moved <= EPS * size or (small and moved >= last):
+            return slope, inverse, COMPLETED
+        if not (renew or small or moved <= NEWTON_CONTRACTION * last):
+            break
+        last = moved
+    return slope, inverse, STEP_TOO_SMALL
+
+
+def midpoint(model: Any, z0: Array, t: Array, u: Array, bound: float) -> Outcome:
+    """The implicit midpoint rule, one step per output interval, which keeps quadratic invariants.
+
+    Each step is solved to rounding, with a matrix kept from earlier steps as long as it serves:
+    for a linear model and even steps, to the end. Rounding in that matrix is the same in every
+    step, and would add up over the steps [1]_; the last iteration, which starts from a residual
+    computed afresh, takes it out.
+
+    References
+    ----------
+    .. [1] E. Hairer, R. I. McLachlan, A. Razakarivony, "Achieving Brouwer's law with implicit
+       Runge-Kutta methods", BIT Numerical Mathematics 48 (2008) 231-243.
+    """
+    z = np.full((len(t), len(z0)), np.nan)
+    put(z, 0, z0)
+    inverse = np.full((len(z0), len(z0)), np.nan)
+    for i in range(len(t) - 1):
+        h = t[i + 1] - t[i]
+        middle = 0.5 * (u[i] + u[i + 1])
+        slope, inverse, cause = midpoint_slope(model, z[i], h, middle, inverse, False)
+        if cause != COMPLETED:
+            slope, inverse, cause = midpoint_slope(model, z[i], h, middle, inverse, True)
+        if cause != COMPLETED:
+            return z, cause, t[i], i + 1
+        later = z[i] + h * slope
+        put(z, i + 1, later)
+        if np.linalg.norm(later) > bound:
+            return z, LEFT_BOUND, t[i + 1], i + 1
+    return z, COMPLETED, t[-1], len(t) - 1
+
+
 def compiled(loop: Callable[..., Outcome]) -> Callable[..., Outcome]:
     """Compile a loop, once for all sessions if there is a folder to keep it in."""
     try:
@@ -243,5 +357,10 @@ def compiled(loop: Callable[..., Outcome]) -> Callable[..., Outcome]:
         return njit(loop)
 
 
-PLAIN: dict[str, Callable[..., Outcome]] = {"map": iterate, "rk4": rk4, "dopri5": dopri5}
+PLAIN: dict[str, Callable[..., Outcome]] = {
+    "map": iterate,
+    "rk4": rk4,
+    "dopri5": dopri5,
+    "midpoint": midpoint,
+}
 COMPILED = {name: compiled(loop) for name, loop in PLAIN.items()}

@@ -1,11 +1,14 @@
+import functools
+
 import dask.array as da
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from rom.compress import gram, pod
+from rom.compress import gram, solvers
 from rom.compress.identity import Identity
 from rom.compress.pod import POD
 
@@ -25,19 +28,33 @@ def test_sklearn_contract(estimator, check):
     check(estimator)
 
 
-@pytest.fixture(params=["svd", "gram", "dask"])
-def as_solver(request, monkeypatch):
-    """Run the same data through each way of computing the decomposition."""
-    if request.param == "gram":
-        monkeypatch.setattr(pod, "DIRECT_SVD_COST", 0)
+# Each way to the decomposition: a solver, and how the snapshots come.
+WAYS = {
+    "svd": ("svd", np.asarray),
+    "qr": ("qr", np.asarray),
+    "gram": ("gram", np.asarray),
+    "krylov": ("krylov", np.asarray),
+    "incremental": ("incremental", np.asarray),
+    "rows": ("auto", lambda X: da.from_array(X, chunks=(13, 17))),
+    "columns": ("auto", lambda X: da.from_array(X, chunks=(-1, 7))),
+    "qr of columns": ("qr", lambda X: da.from_array(X, chunks=(-1, 7))),
+    "krylov of columns": ("krylov", lambda X: da.from_array(X, chunks=(-1, 7))),
+}
+
+
+@pytest.fixture(params=WAYS)
+def way(request, monkeypatch):
+    """``POD(n, ...)`` of one way, and how it wants its snapshots."""
     monkeypatch.setattr(gram, "BLOCK_BYTES", 8 * 60 * 7)  # several uneven blocks
-    return (lambda X: da.from_array(X, chunks=(13, 17))) if request.param == "dask" else np.asarray
+    solver, as_input = WAYS[request.param]
+    return functools.partial(POD, solver=solver), as_input
 
 
 @pytest.mark.parametrize("shape", [(60, 40), (30, 100), (100, 30)])
-def test_singular_values_are_the_known_ones(as_solver, shape):
+def test_singular_values_are_the_known_ones(way, shape):
+    make, as_input = way
     X, s = snapshots(*shape)
-    fitted = POD(n_components=8).fit(as_solver(X))
+    fitted = make(8).fit(as_input(X))
     np.testing.assert_allclose(fitted.singular_values_, s[:8], rtol=1e-8)
     np.testing.assert_allclose(
         fitted.explained_variance_ratio_, s[:8] ** 2 / (s**2).sum(), rtol=1e-8
@@ -45,27 +62,30 @@ def test_singular_values_are_the_known_ones(as_solver, shape):
     np.testing.assert_allclose(fitted.mean_, X.mean(axis=0), atol=1e-12)
 
 
-def test_modes_are_orthonormal_to_rounding_even_the_weak_ones(as_solver):
+def test_modes_are_orthonormal_to_rounding_even_the_weak_ones(way):
+    make, as_input = way
     X, _ = snapshots(decay=0.3)
-    C = POD(n_components=10).fit(as_solver(X)).components_
+    C = make(10).fit(as_input(X)).components_
     np.testing.assert_allclose(C @ C.T, np.eye(10), atol=1e-12)
 
 
-def test_encode_is_the_left_inverse_of_decode(as_solver):
+def test_encode_is_the_left_inverse_of_decode(way):
+    make, as_input = way
     X, _ = snapshots()
-    fitted = POD(n_components=5).fit(as_solver(X))
+    fitted = make(5).fit(as_input(X))
     Z = np.random.default_rng(1).normal(size=(7, 5))
     np.testing.assert_allclose(fitted.transform(fitted.inverse_transform(Z)), Z, atol=1e-12)
     np.testing.assert_allclose(
-        fitted.transform(as_solver(X)), (X - X.mean(0)) @ fitted.components_.T, atol=1e-10
+        fitted.transform(as_input(X)), (X - X.mean(0)) @ fitted.components_.T, atol=1e-10
     )
 
 
-def test_projection_error_is_the_energy_left_out(as_solver):
+def test_projection_error_is_the_energy_left_out(way):
+    make, as_input = way
     X, s = snapshots()
-    fitted = POD(n_components=4).fit(as_solver(X))
+    fitted = make(4).fit(as_input(X))
     expected = np.sqrt((s[4:] ** 2).sum() / (s**2).sum())
-    assert fitted.projection_error(as_solver(X)) == pytest.approx(expected, rel=1e-8)
+    assert fitted.projection_error(as_input(X)) == pytest.approx(expected, rel=1e-8)
 
 
 def test_no_subspace_of_equal_rank_is_better():
@@ -78,12 +98,12 @@ def test_no_subspace_of_equal_rank_is_better():
         assert best.projection_error(X) <= rival
 
 
-def test_solvers_agree_in_sign(monkeypatch):
+@pytest.mark.parametrize("solver", ["qr", "gram", "krylov", "incremental"])
+def test_solvers_agree_in_sign(solver):
     X, _ = snapshots()
     direct = POD(n_components=6).fit(X)
-    monkeypatch.setattr(pod, "DIRECT_SVD_COST", 0)
-    blocked = POD(n_components=6).fit(X)
-    assert (direct.solver_, blocked.solver_) == ("svd", "gram")
+    blocked = POD(n_components=6, solver=solver).fit(X)
+    assert (direct.solver_, blocked.solver_) == ("svd", solver)
     np.testing.assert_allclose(direct.components_, blocked.components_, atol=1e-7)
     largest = np.abs(direct.components_).argmax(axis=1)
     assert (direct.components_[np.arange(6), largest] > 0).all()
@@ -112,24 +132,26 @@ def test_truncated_is_the_same_as_fitting_fewer():
     np.testing.assert_array_equal(short.transform(X), direct.transform(X))
 
 
-def test_float32_stays_float32_and_sums_in_float64(as_solver):
+def test_float32_stays_float32_and_sums_in_float64(way):
+    make, as_input = way
     X, _ = snapshots(n_time=60, n_space=40, offset=100.0)
-    fitted = POD(n_components=3).fit(as_solver(X.astype(np.float32)))
+    fitted = make(3).fit(as_input(X.astype(np.float32)))
     assert (
         fitted.components_.dtype
-        == fitted.transform(as_solver(X.astype(np.float32))).dtype
+        == fitted.transform(as_input(X.astype(np.float32))).dtype
         == np.float32
     )
     exact = np.linalg.svd(
         X.astype(np.float32).astype(float) - X.astype(np.float32).astype(float).mean(0)
     )[1]
-    np.testing.assert_allclose(fitted.singular_values_, exact[:3], rtol=1e-9)
+    np.testing.assert_allclose(fitted.singular_values_, exact[:3], rtol=1e-6)
 
 
-def test_input_is_not_written_to(as_solver):
+def test_input_is_not_written_to(way):
+    make, as_input = way
     X, _ = snapshots()
     before = X.copy()
-    POD(3).fit(as_solver(X)).transform(as_solver(X))
+    make(3).fit(as_input(X)).transform(as_input(X))
     np.testing.assert_array_equal(X, before)
 
 
@@ -157,3 +179,138 @@ def test_wrong_number_of_columns_is_named():
             POD(2).fit(X).transform(bad)
     with pytest.raises(ValueError, match=r"Z must be \(n_time, 2\)"):
         POD(2).fit(X).inverse_transform(np.ones((3, 3)))
+
+
+def noisy(n_time=300, n_space=500, seed=0, noise=0.02):
+    """Snapshots whose spectrum decays into noise, so that a truncation loses something."""
+    rng = np.random.default_rng(seed)
+    X, _ = snapshots(n_time, n_space, decay=0.7, seed=seed)
+    return X + noise * rng.normal(size=X.shape) / np.sqrt(n_space)
+
+
+def exact_values(X):
+    return np.linalg.svd(X - X.mean(axis=0), compute_uv=False)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_true_singular_values_lie_within_the_error_given(way, dtype):
+    make, as_input = way
+    for seed in range(5):
+        X = noisy(60, 40, seed).astype(dtype)
+        fitted = make(8, tol=0.01).fit(as_input(X))
+        off = np.abs(fitted.singular_values_ - exact_values(X.astype(float))[:8])
+        assert (off <= fitted.singular_value_error_).all()
+
+
+def test_stream_is_the_fit_of_all_rows_where_nothing_is_discarded():
+    X, s = snapshots()
+    stream = POD(12)
+    for start in (0, 3, 4, 20, 47):
+        stop = {0: 3, 3: 4, 4: 20, 20: 47, 47: 60}[start]
+        stream.partial_fit(X[start:stop])
+    whole = POD(12).fit(X)
+    assert stream.n_samples_seen_ == 60
+    np.testing.assert_allclose(stream.singular_values_, s[:12], rtol=1e-6)
+    np.testing.assert_allclose(stream.mean_, whole.mean_, atol=1e-12)
+    np.testing.assert_allclose(stream.components_[:8], whole.components_[:8], atol=1e-7)
+    assert stream.energy_ == pytest.approx(whole.energy_)
+
+
+@given(batch=st.integers(5, 60), noise=st.floats(0, 0.5), center=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_bound_on_what_a_stream_discarded_bounds(batch, noise, center):
+    X = noisy(noise=noise)
+    stream = POD(4, center=center)
+    for start in range(0, len(X), batch):
+        stream.partial_fit(X[start : start + batch])
+    exact = np.linalg.svd(X - X.mean(axis=0) * center, compute_uv=False)[:4]
+    found = stream.singular_values_
+    assert (found <= exact * (1 + 1e-8)).all()
+    assert (exact**2 <= found**2 + stream.discarded_ + 1e-8 * exact[0] ** 2).all()
+    assert stream.energy_ == pytest.approx(np.sum((X - X.mean(axis=0) * center) ** 2))
+
+
+def test_one_pass_reads_every_chunk_once(monkeypatch):
+    X = noisy()
+    reads = []
+
+    def read(block, block_info=None):
+        reads.append(block_info[0]["chunk-location"])
+        return block
+
+    lazy = da.from_array(X, chunks=(20, 100)).map_blocks(read, dtype=X.dtype, meta=X[:0, :0])
+    fitted = POD(5).fit(lazy)
+    assert fitted.n_passes_ == 1
+    first = {(0, j) for j in range(5)}  # the first rows are looked at before
+    assert sorted(set(reads)) == [(i, j) for i in range(15) for j in range(5)]
+    assert len(reads) == len(set(reads)) + len(first)
+
+
+def test_bound_of_one_pass_bounds():
+    X = noisy(noise=0.3)
+    with pytest.warns(ConvergenceWarning, match="read once and truncated"):
+        fitted = POD(4, max_memory=14 * 8 * 500 * 3 + 2**28 + 14 * 4000).fit(
+            da.from_array(X, chunks=(10, -1))
+        )
+    exact = exact_values(X)[:4]
+    assert (fitted.singular_values_ <= exact * (1 + 1e-12)).all()
+    assert (exact**2 <= fitted.singular_values_**2 + fitted.discarded_).all()
+
+
+def test_too_little_memory_is_named():
+    X = da.from_array(np.ones((50, 1000)), chunks=(10, -1))
+    with pytest.raises(ValueError, match=r"max_memory=1e\+06 bytes is too little: 5 modes"):
+        POD(5, max_memory="1MB").fit(X)
+
+
+def test_weak_modes_switch_the_solver():
+    X, s = snapshots(decay=1e-2, n_time=200, n_space=300)
+    fitted = POD(6, solver="gram")
+    with pytest.warns(ConvergenceWarning, match=r"below 6\.0e-08 of the first"):
+        fitted.fit(X)
+    assert solvers.decompose(
+        X, solvers.Wanted(6, True, "auto", 1e-8, 10**9), "gram"
+    ).values == pytest.approx(s[:6], rel=1e-4)
+
+
+def test_factors_from_elsewhere_encode_and_go_on():
+    X, _ = snapshots()
+    half = X[:30]
+    U, s, Vt = np.linalg.svd(half - half.mean(axis=0), full_matrices=False)
+    given_half = POD.from_factors(Vt[:12], s[:12], half.mean(axis=0), n_samples=30)
+    np.testing.assert_allclose(
+        np.abs(given_half.transform(half)), np.abs(U[:, :12] * s[:12]), atol=1e-12
+    )
+    given_half.partial_fit(X[30:])
+    np.testing.assert_allclose(
+        given_half.singular_values_, POD(12).fit(X).singular_values_, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("components", "values", "mean", "message"),
+    [
+        (np.ones((2, 3)), [2.0, 1.0], None, "orthonormal"),
+        (np.eye(3)[:2], [1.0, 2.0], None, "decrease"),
+        (np.eye(3)[:2], [1.0], None, "as many singular values"),
+        (np.eye(3)[:2], [2.0, 1.0], np.ones(2), r"mean must be \(3,\)"),
+    ],
+)
+def test_bad_factors_are_named(components, values, mean, message):
+    with pytest.raises(ValueError, match=message):
+        POD.from_factors(components, values, mean, n_samples=5)
+
+
+def test_solver_that_cannot_read_the_chunks_is_named():
+    X = da.from_array(noisy(), chunks=(50, -1))
+    with pytest.raises(ValueError, match="6 chunks along time"):
+        POD(3, solver="gram").fit(X)
+    with pytest.raises(ValueError, match="n_components must be an int"):
+        POD(0.9, solver="krylov").fit(noisy())
+
+
+def test_more_modes_than_single_precision_resolves_are_refused():
+    x = np.linspace(0, 1, 60)
+    pulse = np.exp(-100 * (x - np.linspace(0.2, 0.8, 40)[:, None]) ** 2).astype(np.float32)
+    with pytest.raises(ValueError, match="numerical rank"):
+        POD(39).fit(da.from_array(pulse, chunks=(13, -1)))

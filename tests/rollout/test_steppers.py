@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from numba import njit
 from scipy.linalg import expm
 
+import rom
 from rom.base import Polynomial
 from rom.rollout import steppers
 
@@ -77,7 +79,7 @@ def test_dopri5_error_is_proportional_to_the_tolerance():
     assert slope == pytest.approx(1, abs=0.15)
 
 
-@pytest.mark.parametrize("method", ["rk4", "dopri5"])
+@pytest.mark.parametrize("method", ["rk4", "dopri5", "midpoint"])
 def test_piecewise_linear_inputs_are_integrated_exactly(method):
     """dz/dt = u is the trapezoidal rule, whatever the steps."""
     rng = np.random.default_rng(0)
@@ -115,7 +117,7 @@ def evaluate(polynomial, z, u):
     return polynomial.coef @ monomials
 
 
-@pytest.mark.parametrize("method", ["map", "rk4", "dopri5"])
+@pytest.mark.parametrize("method", ["map", "rk4", "dopri5", "midpoint"])
 @pytest.mark.parametrize("n_inputs", [0, 2])
 def test_compiled_and_plain_loops_agree(method, n_inputs):
     rng = np.random.default_rng(n_inputs)
@@ -162,3 +164,141 @@ def test_linear_system_is_its_matrix_exponential():
     z, *_ = steppers.COMPILED["dopri5"](terms, z0, t, no_inputs(t), BOUND, 1e-10, SCALE, 10_000)
     exact = np.stack([expm(A * (s - t[0])) @ z0 for s in t])
     np.testing.assert_allclose(z, exact, atol=1e-8)
+
+
+# dw/dt of a rigid body with moments of inertia 1, 2, 3, which keeps its energy and its angular
+# momentum; the terms are w1 w2, w0 w2, w0 w1.
+INERTIA = np.array([1.0, 2.0, 3.0])
+RIGID_BODY = Polynomial(
+    np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]),
+    np.diag((INERTIA[[1, 2, 0]] - INERTIA[[2, 0, 1]]) / INERTIA),
+)
+
+
+def midpoint(polynomial, z0, t, u=None, bound=BOUND):
+    u = no_inputs(t) if u is None else u
+    return steppers.COMPILED["midpoint"](steppers.terms_of(polynomial), z0, t, u, bound)
+
+
+def linear(A):
+    return Polynomial(np.eye(len(A), dtype=np.int64), np.asarray(A, dtype=float))
+
+
+@pytest.mark.parametrize("even", [True, False])
+def test_midpoint_steps_of_a_linear_system_are_its_cayley_transform(even):
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(4, 4))
+    t = np.linspace(0, 3, 31) if even else np.cumsum(rng.uniform(0.01, 0.5, size=31))
+    z, status, t_end, n_steps = midpoint(linear(A), np.ones(4), t)
+    exact = [np.ones(4)]
+    for h in np.diff(t):
+        exact.append(np.linalg.solve(np.eye(4) - h / 2 * A, (np.eye(4) + h / 2 * A) @ exact[-1]))
+    assert (status, t_end, n_steps) == (steppers.COMPLETED, t[-1], 30)
+    np.testing.assert_allclose(z, exact, rtol=1e-12, atol=1e-13 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("h", [0.01, 0.1, 1.0, 100.0])
+def test_midpoint_keeps_the_energy_of_a_linear_hamiltonian_system_over_many_steps(h):
+    rng = np.random.default_rng(0)
+    L = np.cov(rng.normal(size=(12, 60)))
+    J = np.kron([[0, 1], [-1, 0]], np.eye(6))
+    z, status, *_ = midpoint(linear(J @ L), rng.normal(size=12), h * np.arange(100_001))
+    energy = np.einsum("ti,ij,tj->t", z, L, z, optimize=True)
+    assert status == steppers.COMPLETED
+    np.testing.assert_allclose(energy, energy[0], rtol=2e-13)
+
+
+@pytest.mark.parametrize("h", [0.01, 0.3])
+def test_midpoint_keeps_the_quadratic_invariants_of_a_nonlinear_system(h):
+    w, status, *_ = midpoint(RIGID_BODY, np.array([0.1, 1.0, 0.5]), h * np.arange(20_001))
+    assert status == steppers.COMPLETED
+    assert np.ptp(w[:, 1]) > 1.5  # it tumbles
+    for weights in (INERTIA, INERTIA**2):
+        np.testing.assert_allclose(w**2 @ weights, w[0] ** 2 @ weights, rtol=1e-13)
+
+
+def test_midpoint_converges_with_order_two():
+    w0, ends = np.array([0.1, 1.0, 0.5]), {}
+    for n in (20, 40, 80, 160, 2560):
+        w, *_ = midpoint(RIGID_BODY, w0, np.linspace(0, 5, n + 1))
+        ends[n] = w[-1]
+    errors = [np.abs(ends[n] - ends[2560]).max() for n in (20, 40, 80, 160)]
+    np.testing.assert_allclose(observed_order(errors), 2, atol=0.1)
+
+
+@pytest.mark.parametrize("terms", ["compiled", "plain"])
+def test_midpoint_solves_its_equation_on_stiff_and_uneven_steps(terms):
+    """z' = -k (z³ - u) at k h from 1e-3 to 1e6: the residual is rounding, whatever the step."""
+    k, rng = 1e3, np.random.default_rng(1)
+    t = np.cumsum(10.0 ** rng.uniform(-6, 3, size=60))
+    u = rng.uniform(0.5, 2, size=(60, 1))
+    cubic = Polynomial(np.array([[3, 0], [0, 1]]), np.array([[-k, k]]))
+    if terms == "compiled":
+        z, status, *_ = midpoint(cubic, np.array([1.0]), t, u)
+    else:
+        z, status, *_ = steppers.midpoint(
+            lambda z, u: evaluate(cubic, z, u), np.array([1.0]), t, u, BOUND
+        )
+    assert status == steppers.COMPLETED
+    h, middle = np.diff(t), (z[1:] + z[:-1])[:, 0] / 2
+    residual = np.diff(z[:, 0]) + h * k * (middle**3 - (u[1:] + u[:-1])[:, 0] / 2)
+    assert np.all(np.abs(residual) < 1e-14 * (1 + h * k) * (1 + np.abs(middle) ** 3))
+
+
+def test_midpoint_without_inverse_or_solution_ends_there():
+    """z' = a z has no step where a h = 2, and z' = z² none where 2 h z > 1."""
+    t = np.array([0.0, 0.1, 0.2, 2.2, 2.3])
+    z, status, t_end, n_steps = midpoint(linear([[1.0]]), np.ones(1), t)
+    assert (status, t_end, n_steps) == (steppers.NOT_FINITE, t[2], 3)
+    np.testing.assert_array_equal(np.isfinite(z[:, 0]), t <= t_end)
+    square = Polynomial(np.array([[2]]), np.ones((1, 1)))
+    t = np.array([0.0, 0.2, 0.4, 1.0, 1.1])
+    z, status, t_end, n_steps = midpoint(square, np.ones(1), t)
+    assert (status, t_end, n_steps) == (steppers.STEP_TOO_SMALL, t[2], 3)
+    np.testing.assert_array_equal(np.isfinite(z[:, 0]), t <= t_end)
+    np.testing.assert_allclose(np.diff(z[:3, 0]), 0.2 * ((z[1:3, 0] + z[:2, 0]) / 2) ** 2)
+
+
+@pytest.mark.parametrize("bound", [BOUND, np.inf])
+def test_midpoint_growth_ends_at_the_bound_or_where_numbers_end(bound):
+    t = np.arange(2000.0)
+    z, status, t_end, _ = midpoint(linear([[1.0]]), np.ones(1), t, bound=bound)
+    assert status == (steppers.LEFT_BOUND if bound == BOUND else steppers.NOT_FINITE)
+    np.testing.assert_array_equal(np.isfinite(z[:, 0]), t <= t_end)
+    np.testing.assert_allclose(z[: int(t_end), 0], 3.0 ** np.arange(int(t_end)), rtol=1e-10)
+
+
+def test_jacobian_is_the_derivative_of_the_field():
+    rng = np.random.default_rng(3)
+    polynomial = random_polynomial(rng, 3, 2)
+    z, u = rng.normal(size=3), rng.normal(size=2)
+    plain = steppers.jacobian(lambda z, u: evaluate(polynomial, z, u), z, u)
+    h = 1e-3  # on a line a fifth-degree polynomial has this derivative, by Richardson, to O(h⁴)
+    steps = [
+        (evaluate(polynomial, z + s * e, u) - evaluate(polynomial, z - s * e, u)) / (2 * s)
+        for s in (h, 2 * h)
+        for e in np.eye(3)
+    ]
+    exact = ((4 * np.array(steps[:3]) - np.array(steps[3:])) / 3).T
+    np.testing.assert_allclose(plain, exact, atol=1e-6)
+    jacobian = njit(lambda terms, z, u: steppers.jacobian(terms, z, u))
+    np.testing.assert_allclose(jacobian(steppers.terms_of(polynomial), z, u), exact, atol=1e-9)
+
+
+def test_rollout_runs_the_midpoint_rule_on_any_continuous_model():
+    A = np.array([[0.0, 1.0], [-1.0, 0.0]])
+    polynomial = rom.OperatorInference.from_operators(A=A)
+    pendulum = rom.SINDy(rom.PolynomialLibrary(1) + rom.FourierLibrary(1), threshold=0.01)
+    rng = np.random.default_rng(0)
+    Z = rng.uniform(-3, 3, size=(50, 2))
+    pendulum.fit(Z, np.stack([Z[:, 1], -np.sin(Z[:, 0])], axis=1))
+    assert pendulum.polynomial() is None
+    t = np.linspace(0, 20, 201)
+    circle = rom.rollout(polynomial, [1.0, 0.0], t, stepper="midpoint").z
+    np.testing.assert_allclose(np.sum(circle**2, axis=1), 1, rtol=1e-14)
+    swing = rom.rollout(pendulum, [2.0, 0.0], t, stepper="midpoint").z
+    middle = (swing[1:] + swing[:-1]) / 2
+    slope = np.stack([middle[:, 1], -np.sin(middle[:, 0])], axis=1)
+    np.testing.assert_allclose(np.diff(swing, axis=0), 0.1 * slope, atol=1e-13)
+    with pytest.raises(ValueError, match="for a discrete model, but it is 'midpoint'"):
+        rom.rollout(rom.DMD().fit(Z), Z[0], [0.0, 1.0], stepper="midpoint")

@@ -1,0 +1,263 @@
+"""Ways to the singular value decomposition of snapshots, and the choice among them."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+from sklearn.exceptions import ConvergenceWarning
+
+from rom import checks
+from rom.compress import gram
+from rom.compress.gram import Centred, Triplets
+from rom.compress.krylov import leading_left
+
+# Below this many multiplications LAPACK's SVD of a centred copy is fast enough and resolves
+# singular values to machine precision; above it the Gram matrix is about ten times faster.
+DIRECT_SVD_COST = 2e9
+# A Krylov sweep costs four multiplications a number and column, the Gram matrix one a number and
+# time, at nearly twice the rate because its factors are not thin.
+KRYLOV_TIMES_PER_MODE = 20
+EPS = float(np.finfo(np.float64).eps)
+# Spare vectors that take up the error of single precision products.
+OVERSAMPLING = 8
+
+
+class Wanted(NamedTuple):
+    """What is asked of a decomposition; see :class:`rom.POD`."""
+
+    n_components: int | float | None
+    center: bool
+    solver: str
+    tol: float
+    max_memory: int
+
+    @property
+    def number(self) -> int:
+        """The number of modes asked for; 0 where it follows from the data."""
+        return int(self.n_components) if isinstance(self.n_components, Integral) else 0
+
+
+class Decomposition(NamedTuple):
+    """Centred snapshots as ``coefficients @ components``, truncated."""
+
+    components: NDArray[Any]
+    """(rank, n_space), orthonormal rows."""
+    values: NDArray[np.float64]
+    """Singular values (rank,)."""
+    error: NDArray[np.float64]
+    """Estimated error of each (rank,)."""
+    coefficients: NDArray[Any]
+    """(n_time, rank): latent states."""
+    mean: NDArray[np.float64]
+    """(n_space,)."""
+    energy: float
+    """Sum of all squared singular values."""
+    solver: str
+    n_passes: int
+    spare: NDArray[Any]
+    """(n_spare, n_space): rows kept beyond the components, times their singular values."""
+    discarded: float
+    """Bound on what truncations took from any squared singular value."""
+
+
+def choose_solver(X: Any, wanted: Wanted) -> str:
+    """The solver for snapshots of this shape and chunking."""
+    if checks.is_lazy(X):
+        return _choose_lazy_solver(X, wanted)
+    if wanted.solver != "auto":
+        if wanted.solver == "krylov" and not wanted.number:
+            raise ValueError(
+                "solver='krylov' needs the number of modes: n_components must be an int, but it "
+                f"is {wanted.n_components}."
+            )
+        return wanted.solver
+    p, q = sorted(X.shape)
+    if float(p) ** 2 * q <= DIRECT_SVD_COST:
+        return "svd"
+    return "krylov" if wanted.number and p > KRYLOV_TIMES_PER_MODE * wanted.number else "gram"
+
+
+def _choose_lazy_solver(X: Any, wanted: Wanted) -> str:
+    all_times = X.numblocks[0] == 1 and X.numblocks[1] > 1
+    if wanted.solver == "auto":
+        return "gram" if all_times and X.shape[0] <= X.shape[1] else "incremental"
+    if wanted.solver == "svd":
+        raise ValueError("solver='svd' holds a copy of all snapshots: load them, or use 'qr'.")
+    if wanted.solver != "incremental" and X.shape[0] <= X.shape[1] and not all_times:
+        raise ValueError(
+            f"solver='{wanted.solver}' reads blocks of cells at all times, but X has "
+            f"{X.numblocks[0]} chunks along time: use 'incremental', or store the data in chunks "
+            "that span all times."
+        )
+    return wanted.solver
+
+
+def decompose(X: Any, wanted: Wanted, solver: str) -> Decomposition:
+    """Decompose snapshots (n_time, n_space), read by blocks of the longer side."""
+    if solver == "svd":
+        return _svd(X, wanted)
+    A = Centred(X, wanted.center)
+    found = {"gram": _gram, "qr": _qr, "krylov": _krylov}[solver](A, wanted)
+    if found.rank < wanted.number:
+        if wanted.solver == "auto" and not checks.is_lazy(X):
+            return decompose(X, wanted, "qr")
+        _warn_unresolved(wanted, found, solver, resolved(solver, A.shape[0], A.dtype))
+        found = found._replace(rank=wanted.number)
+    return _finish(A, solver, found)
+
+
+class _Left(NamedTuple):
+    """Left singular vectors."""
+
+    vectors: NDArray[np.float64]
+    """(p, l), orthonormal columns; l may be more than the rank."""
+    rank: int
+    error: NDArray[np.float64]
+    """Estimated relative error (l,) of the singular values."""
+
+
+def _svd(X: NDArray[Any], wanted: Wanted) -> Decomposition:
+    mean = X.mean(axis=0, dtype=np.float64) if wanted.center else np.zeros(X.shape[1])
+    U, values, Vt = linalg.svd(
+        X.astype(np.float64) - mean, full_matrices=False, overwrite_a=True, check_finite=False
+    )
+    energy = float(values @ values)
+    rank = choose_rank(values, energy, wanted.n_components, resolved("svd", len(values), X.dtype))
+    return _decomposition(
+        X,
+        Triplets(U, values, Vt),
+        rank,
+        4 * EPS * len(values) ** 0.5 * values[0],
+        mean,
+        energy,
+        "svd",
+        1,
+    )
+
+
+def _gram(A: Centred, wanted: Wanted) -> _Left:
+    K = gram.gram(A)
+    p = len(K)
+    spare = 0 if A.dtype == np.float64 else OVERSAMPLING
+    squares, vectors = gram.largest_eigh(K, min(p, wanted.number + spare) if wanted.number else p)
+    values = np.sqrt(np.maximum(squares, 0.0))
+    rank = _rank(values, A, wanted, "gram")
+    angle = np.finfo(A.dtype).eps * p**0.5 * values[0] ** 2 / np.maximum(squares, 1e-300)
+    length = min(len(values), max(rank, wanted.number) + spare)
+    return _Left(vectors[:, :length], rank, np.minimum(angle, 1.0) ** 2)
+
+
+def _qr(A: Centred, wanted: Wanted) -> _Left:
+    vectors, values, _ = linalg.svd(gram.triangle(A).T)
+    rank = choose_rank(values, A.energy, wanted.n_components, resolved("qr", len(values), A.dtype))
+    return _Left(vectors[:, :rank], rank, np.zeros(rank))
+
+
+def _krylov(A: Centred, wanted: Wanted) -> _Left:
+    leading = leading_left(A, wanted.number, wanted.tol)
+    return _Left(leading.left, _rank(leading.values, A, wanted, "krylov"), leading.error)
+
+
+def _rank(values: NDArray[np.float64], A: Centred, wanted: Wanted, solver: str) -> int:
+    """The rank asked for, or as much of it as a squared matrix resolves."""
+    floor = resolved(solver, A.shape[0], A.dtype)
+    possible = int(np.sum(values > floor * values[0])) or 1
+    n_components = min(wanted.number, possible) or wanted.n_components
+    return choose_rank(values, A.energy, n_components, floor)
+
+
+def _warn_unresolved(wanted: Wanted, found: _Left, solver: str, floor: float) -> None:
+    warnings.warn(
+        f"Singular values {found.rank + 1} to {wanted.n_components} are below "
+        f"{floor:.1e} of the first, which is all that solver "
+        f"'{solver}' resolves: these modes are noise of rounding. solver='qr' resolves 1e-16.",
+        ConvergenceWarning,
+        stacklevel=6,
+    )
+
+
+def _finish(A: Centred, solver: str, found: _Left) -> Decomposition:
+    """Modes, refined values and coefficients from left vectors, in one more pass."""
+    try:
+        triplets = gram.ritz(A, found.vectors)
+    except linalg.LinAlgError as failure:
+        raise ValueError(
+            f"These snapshots have numerical rank below {found.vectors.shape[1]}: ask for fewer "
+            "modes."
+        ) from failure
+    values = triplets.values
+    eps = np.finfo(A.dtype).eps
+    rounding = EPS * len(triplets.left) ** 0.5 * values[0]
+    if A.dtype != np.float64:
+        rounding = rounding + eps * values + (eps * values[0]) ** 2 / values
+    error = found.error[: len(values)] * values + rounding
+    return _decomposition(
+        A.X, triplets, found.rank, error, A.mean, A.energy, solver, A.n_passes, A.transposed
+    )
+
+
+def _decomposition(
+    X: Any,
+    triplets: Triplets,
+    rank: int,
+    error: Any,
+    mean: NDArray[np.float64],
+    energy: float,
+    solver: str,
+    n_passes: int,
+    transposed: bool = False,
+) -> Decomposition:
+    """The first `rank` triplets, with the sign of each mode fixed."""
+    left, values, right = triplets.left[:, :rank], triplets.values[:rank], triplets.right[:rank]
+    components = left.T.astype(X.dtype) if transposed else right.astype(X.dtype, copy=False)
+    times = right.T if transposed else left
+    signs = gram.fix_signs(components)
+    components *= signs[:, None].astype(X.dtype)
+    return Decomposition(
+        components=components,
+        values=values.copy(),
+        error=np.broadcast_to(error, triplets.values.shape)[:rank].copy(),
+        coefficients=(times * (values * signs)).astype(X.dtype),
+        mean=mean,
+        energy=energy,
+        solver=solver,
+        n_passes=n_passes,
+        spare=np.empty((0, X.shape[1]), X.dtype),
+        discarded=0.0,
+    )
+
+
+def choose_rank(
+    values: NDArray[np.float64], energy: float, n_components: Any, resolved: float
+) -> int:
+    """The rank that is asked for, given the leading singular values and the energy of all."""
+    if not energy > 0 or values[0] == 0:
+        raise ValueError("All snapshots are equal: constant data have no modes.")
+    available = int(np.sum(values > resolved * values[0]))
+    if n_components is None:
+        return available
+    if not isinstance(n_components, Integral):
+        kept = np.cumsum(values**2) / energy
+        return min(int(np.searchsorted(kept, n_components) + 1), available)
+    if int(n_components) > available:
+        raise ValueError(
+            f"n_components={n_components}, but these snapshots have numerical rank {available}: "
+            f"singular value {available + 1} is below {resolved:.1e} of the first, all that can "
+            f"be resolved. Ask for at most {available}."
+        )
+    return int(n_components)
+
+
+def resolved(solver: str, p: int, dtype: Any) -> float:
+    """Fraction of the largest singular value, of p, below which they are lost to rounding.
+
+    Methods that square the snapshots resolve the root of what the others do.
+    """
+    if solver in ("svd", "qr"):
+        return EPS * p**0.5
+    return 4 * float(np.finfo(dtype).eps) ** 0.5
