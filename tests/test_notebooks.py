@@ -20,7 +20,11 @@ def read(name):
 
 
 def test_the_notebooks_are_found():
-    assert {"01_cylinder_wake", "02_sea_surface_temperature"} <= set(NAMES)
+    assert {
+        "01_cylinder_wake",
+        "02_sea_surface_temperature",
+        "03_larger_than_memory",
+    } <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -41,7 +45,8 @@ def test_the_notebook_is_kept_as_one_whole_run_left_it(name):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", NAMES)
-def test_the_notebook_runs(name):
+def test_the_notebook_runs(name, monkeypatch):
+    monkeypatch.setenv("ROM_NOTEBOOK_GB", "0.03")
     data = FROM_ABROAD.get(name)
     if data and not datasets.is_local(data):
         pytest.skip(

@@ -6,10 +6,14 @@ centred in a buffer, and nothing makes a second copy of them. Sums run in float6
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
@@ -19,6 +23,11 @@ from rom import checks
 from rom.compress.progress import byte_bar
 
 BLOCK_BYTES = 32 * 2**20
+# Of blocks that are not copied.
+WIDE_BLOCK_BYTES = 4 * BLOCK_BYTES
+# As many threads as BLAS is given, which is asked for by this variable where not all are wanted.
+N_THREADS = int(os.environ.get("OMP_NUM_THREADS") or joblib.cpu_count())
+POOL = ThreadPoolExecutor(N_THREADS)
 
 
 class Triplets(NamedTuple):
@@ -34,7 +43,7 @@ class Triplets(NamedTuple):
 
 def row_blocks(X: Any) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """All rows of `X` (n_time, n_space), some at a time: ``(rows, float64 block)``."""
-    for part in _parts(X, axis=0):
+    for part in _parts(X, 0, BLOCK_BYTES):
         yield part, np.asarray(X[part], dtype=np.float64)
 
 
@@ -46,10 +55,10 @@ def column_means(X: Any) -> NDArray[np.float64]:
     return np.asarray(total / X.shape[0])
 
 
-def _parts(X: Any, axis: int) -> list[slice]:
-    """Slices of an axis of about BLOCK_BYTES each; of a dask array, of whole chunks."""
+def _parts(X: Any, axis: int, n_bytes: int) -> list[slice]:
+    """Slices of an axis of about `n_bytes` each; of a dask array, of whole chunks."""
     length, across = X.shape[axis], X.shape[1 - axis]
-    width = max(1, BLOCK_BYTES // (X.dtype.itemsize * across))
+    width = max(1, n_bytes // (X.dtype.itemsize * across))
     edges = [0]
     for stop in np.cumsum(X.chunks[axis] if checks.is_lazy(X) else [width] * -(-length // width)):
         if len(edges) > 1 and stop - edges[-2] <= width:
@@ -85,26 +94,57 @@ class Centred:
             self.mean = column_means(X)
             self.n_passes += 1
 
+    @property
+    def mean_can_wait(self) -> bool:
+        """Whether the mean is constant along columns of A, and can be taken out of products."""
+        return self.center and not self.transposed
+
     def blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
         """All columns of A, once: ``(columns, block (p, width))`` in a buffer that is reused."""
-        self.n_passes += 1
         first = self.energy == 0.0
-        parts = _parts(self.X, axis=0 if self.transposed else 1)
-        buffer = np.empty(self.shape[0] * max(p.stop - p.start for p in parts), self.dtype)
+        buffer = np.empty(0, self.dtype)
+        for part, raw in self.raw_blocks():
+            if buffer.size < raw.size:
+                buffer = np.empty(raw.size, self.dtype)
+            block = buffer[: raw.size].reshape(raw.shape)
+            if first and self.center and not self.transposed:
+                self.mean[part] = _column_means(raw)
+            mean = (self.mean if self.transposed else self.mean[part]).astype(self.dtype)
+            energy = sum(in_threads(partial(_centre, raw, mean, block), len(raw)))
+            self.energy += energy if first else 0.0
+            yield part, block.T if self.transposed else block
+
+    def raw_blocks(self, n_bytes: int | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """The snapshots as they are, once: ``(columns of A, part of X)``."""
+        self.n_passes += 1
         with byte_bar(self.X, "reading snapshots") as bar:
-            for part in parts:
+            for part in _parts(self.X, 0 if self.transposed else 1, n_bytes or BLOCK_BYTES):
                 raw = np.asarray(self.X[part] if self.transposed else self.X[:, part])
-                block = buffer[: raw.size].reshape(raw.shape)
-                if self.center and not self.transposed:
-                    self.mean[part] = raw.mean(axis=0, dtype=np.float64)
-                mean = self.mean if self.transposed else self.mean[part]
-                np.subtract(raw, mean.astype(self.dtype), out=block)
                 if checks.is_lazy(self.X):
-                    _check_finite(block, part, self.transposed)
-                if first:
-                    self.energy += float(np.vecdot(block, block).sum(dtype=np.float64))
-                yield part, block.T if self.transposed else block
+                    _check_finite(raw, part, self.transposed)
+                yield part, raw
                 bar.update(raw.nbytes)
+
+
+def _centre(raw: NDArray[Any], mean: NDArray[Any], out: NDArray[Any], rows: slice) -> float:
+    """Write some rows of ``raw - mean``; their sum of squares."""
+    np.subtract(raw[rows], mean, out=out[rows])
+    return float(np.vecdot(out[rows], out[rows]).sum(dtype=np.float64))
+
+
+def _column_means(raw: NDArray[Any]) -> NDArray[np.float64]:
+    return np.concatenate(in_threads(partial(_some_means, raw), raw.shape[1]))
+
+
+def _some_means(raw: NDArray[Any], columns: slice) -> NDArray[np.float64]:
+    return np.asarray(raw[:, columns].mean(axis=0, dtype=np.float64))
+
+
+def in_threads(work: Callable[[slice], Any], length: int) -> list[Any]:
+    """``work`` on slices of ``range(length)``, side by side: NumPy computes on one core only."""
+    edges = np.linspace(0, length, min(length, N_THREADS) + 1).astype(int).tolist()
+    parts = [slice(a, b) for a, b in pairwise(edges)]
+    return list(POOL.map(work, parts)) if len(parts) > 1 else [work(parts[0])]
 
 
 def _check_finite(block: NDArray[Any], part: slice, transposed: bool) -> None:
@@ -162,14 +202,36 @@ def ritz(A: Centred, left: NDArray[np.float64]) -> Triplets:
         Orthonormal columns.
     """
     rows = np.empty((left.shape[1], A.shape[1]), A.dtype)
-    coefficients = np.ascontiguousarray(left.T, dtype=A.dtype)
     G = np.zeros((left.shape[1],) * 2)
-    for part, block in A.blocks():
-        rows[:, part] = product = coefficients @ block
+    for part, product in _products(A, left):
+        rows[:, part] = product
         product = product.astype(np.float64, copy=False)
         G += product @ product.T
     mixing, values, right = orthonormal(rows, G)
     return Triplets(left @ (mixing / values), values, right)
+
+
+def _products(A: Centred, left: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """``leftᵀ A``, some columns at a time."""
+    if not A.mean_can_wait or A.dtype != np.float64:
+        coefficients = np.ascontiguousarray(left.T, dtype=A.dtype)
+        yield from ((part, coefficients @ block) for part, block in A.blocks())
+        return
+    # One more row gives the means, which then come out of the products: no block is copied.
+    n = A.shape[0]
+    coefficients = np.vstack([left.T, np.full(n, 1 / n)])
+    A.energy = 0.0
+    for part, raw in A.raw_blocks(WIDE_BLOCK_BYTES):
+        product = coefficients @ raw
+        A.mean[part] = product[-1]
+        A.energy += sum(in_threads(partial(_squares, raw), n)) - n * float(
+            product[-1] @ product[-1]
+        )
+        yield part, product[:-1] - coefficients[:-1].sum(axis=1, keepdims=True) * product[-1]
+
+
+def _squares(raw: NDArray[Any], rows: slice) -> float:
+    return float(np.vecdot(raw[rows], raw[rows]).sum())
 
 
 def orthonormal(

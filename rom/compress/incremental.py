@@ -25,7 +25,7 @@ from rom.compress.gram import multiply, row_gram
 # Random combinations of the discarded rows that are kept, to estimate what each mode lost.
 N_SKETCH = 8
 # The estimate is of first order and from few combinations: this much larger it is seldom too small.
-SAFETY = 10.0
+SAFETY = 16.0
 
 
 class Keep(NamedTuple):
@@ -77,7 +77,7 @@ class Factor:
     means: NDArray[Any]
     """Their means (n_phases, n_space); no phases, and no means taken out, where that is empty."""
     spread: NDArray[np.float64]
-    """Sum of squares about the means (n_space,)."""
+    """Sum of squares about the means (n_space,), or (0,) where it is not wanted."""
     sketch: NDArray[Any]
     """(N_SKETCH, n_space): random combinations of all rows discarded."""
     seed: int
@@ -90,14 +90,16 @@ class Factor:
     """Sum over truncations of the largest square discarded: no squared singular value lost more."""
 
 
-def empty(n_space: int, dtype: Any, n_phases: int, seed: int = 0) -> Factor:
+def empty(
+    n_space: int, dtype: Any, n_phases: int, seed: int = 0, *, spread: bool = False
+) -> Factor:
     """The factor of no rows; means are taken out of each of `n_phases` phases."""
     return Factor(
         rows=np.empty((0, n_space), dtype),
         stack=[],
         counts=np.zeros(n_phases),
         means=np.zeros((n_phases, n_space), dtype),
-        spread=np.zeros(n_space),
+        spread=np.zeros(n_space if spread else 0),
         sketch=np.zeros((N_SKETCH, n_space), dtype),
         seed=seed,
     )
@@ -158,7 +160,8 @@ def absorb(
     stop = new.stop
     if len(factor.counts):
         stop += _take_means_out(factor, work, new, np.concatenate(phases), first)
-    factor.spread += np.einsum("ij,ij->j", work[new.start : stop], work[new.start : stop])
+    if len(factor.spread):
+        factor.spread += np.einsum("ij,ij->j", work[new.start : stop], work[new.start : stop])
     factor.rows = work[:stop]
     _truncate(factor, keep)
 
@@ -218,7 +221,9 @@ def merge(a: Factor, b: Factor, keep: Keep) -> Factor:
             both, work[size:], present, b.counts[present], b.means[present], len(a.stack)
         )
     moved = work[size : size + n_moved]
-    both.spread = a.spread + b.spread + np.einsum("ij,ij->j", moved, moved)
+    both.spread = a.spread + b.spread
+    if len(both.spread):
+        both.spread += np.einsum("ij,ij->j", moved, moved)
     both.rows = work[: size + n_moved]
     _truncate(both, keep)
     return both

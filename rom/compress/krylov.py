@@ -6,17 +6,22 @@ singular value decomposition, NeurIPS.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rom.compress.gram import Centred
+from rom.compress.gram import WIDE_BLOCK_BYTES, Centred
 
-# Columns in a block, per singular vector wanted: narrower blocks waste the processor, wider ones
-# products with a basis that the next ones would have improved.
+# Columns in a block, per singular vector wanted. Fewer, longer sweeps suit a loose tolerance: the
+# error falls so fast that a narrow block overshoots by a whole sweep.
 BLOCK_PER_COMPONENT = 0.64
+LOOSE, LOOSE_BLOCK = 1e-5, 0.8
+SINGLE_PRECISION_BLOCK = 0.96  # narrow blocks waste twice as much of a processor twice as fast
 MIN_BLOCK = 8
+# A sweep that leaves this much of the error has come to rounding: each other takes most of it.
+STALLED = 0.9
 
 
 class Leading(NamedTuple):
@@ -34,7 +39,7 @@ def leading_left(A: Centred, k: int, tol: float) -> Leading:
     """The `k` leading left singular vectors of A, as good as singular values to `tol` need.
 
     Each sweep reads A once and multiplies ``A Aᵀ`` with one more block. It ends when the estimate
-    of all `k` errors is below `tol`, or when the basis is the whole space.
+    of all `k` errors is below `tol`, when it falls no more, or when the basis is the whole space.
 
     Parameters
     ----------
@@ -46,9 +51,13 @@ def leading_left(A: Centred, k: int, tol: float) -> Leading:
         Relative error wanted of the singular values.
     """
     p = A.shape[0]
-    width = min(p, max(MIN_BLOCK, int(np.ceil(BLOCK_PER_COMPONENT * k))))
+    share = LOOSE_BLOCK if tol > LOOSE else BLOCK_PER_COMPONENT
+    if A.dtype != np.float64:
+        share = SINGLE_PRECISION_BLOCK
+    width = min(p, max(MIN_BLOCK, int(np.ceil(share * k))))
     new = np.linalg.qr(_random_range(A, width))[0]
     basis, image = np.empty((p, 0)), np.empty((p, 0))
+    worst = np.inf
     while True:
         basis, image = np.hstack([basis, new]), np.hstack([image, _normal_product(A, new)])
         T = basis.T @ image
@@ -58,7 +67,8 @@ def leading_left(A: Centred, k: int, tol: float) -> Leading:
         if basis.shape[1] >= k:
             last = np.linalg.eigvalsh(T[-new.shape[1] :, -new.shape[1] :])[-1]
             error = _relative_error(values, image @ S - left * values[:k], last)
-            if basis.shape[1] == p or error.max() <= tol:
+            worst, before = error.max(), worst
+            if basis.shape[1] == p or worst <= tol or worst > STALLED * before:
                 return Leading(left, np.sqrt(np.maximum(values[:k], 0.0)), error)
         new = _next_block(basis, image[:, -new.shape[1] :])
 
@@ -93,15 +103,27 @@ def _random_range(A: Centred, width: int) -> NDArray[np.float64]:
     """``A Ω`` for a random Ω (q, width): a first guess of the range of A."""
     rng = np.random.default_rng(0)
     product = np.zeros((A.shape[0], width))
-    for _, block in A.blocks():
+    for _, block in _blocks(A):
         product += block @ rng.standard_normal((block.shape[1], width), dtype=A.dtype.type)
-    return product
+    return _project(A, product)
 
 
 def _normal_product(A: Centred, Q: NDArray[np.float64]) -> NDArray[np.float64]:
     """``A Aᵀ Q`` (p, b)."""
-    rows = np.ascontiguousarray(Q.T, dtype=A.dtype)
+    rows = np.ascontiguousarray(_project(A, Q).T, dtype=A.dtype)
     product = np.zeros(Q.shape)
-    for _, block in A.blocks():
+    for _, block in _blocks(A):
         product += block @ (rows @ block).T
-    return product
+    return _project(A, product)
+
+
+# With times first, A is P X, where P takes means over time out: of the thin factors of a product
+# as well as of the snapshots, which saves a copy of each block.
+
+
+def _blocks(A: Centred) -> Iterator[tuple[slice, NDArray[Any]]]:
+    return A.raw_blocks(WIDE_BLOCK_BYTES) if A.mean_can_wait else A.blocks()
+
+
+def _project(A: Centred, thin: NDArray[np.float64]) -> NDArray[np.float64]:
+    return thin - thin.mean(axis=0) if A.mean_can_wait else thin

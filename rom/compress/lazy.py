@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rom.compress import gram
 from rom.compress.incremental import Factor, Keep, empty, factor_rows, merge
 from rom.compress.progress import byte_bar
 
@@ -33,6 +35,8 @@ class Plan(NamedTuple):
     """Rows gathered before a truncation."""
     n_phases: int
     """Means are taken out of each phase; 0: none."""
+    spread: bool
+    """Whether the spread of each column is wanted."""
 
 
 class Sealed:
@@ -110,14 +114,18 @@ def _read(
     X = sealed.array
 
     def write(raw: NDArray[Any], out: NDArray[Any]) -> None:
-        np.subtract(raw, plan.shift, out=out)
-        if plan.factor is not None:
-            out *= plan.factor
+        gram.in_threads(partial(_scale, raw, plan, out), len(raw))
         count(raw.nbytes)
 
-    factor = empty(X.shape[1], plan.shift.dtype, plan.n_phases, seed)
+    factor = empty(X.shape[1], plan.shift.dtype, plan.n_phases, seed, spread=plan.spread)
     factor_rows(factor, _chunks(X, phase, scheduler), write, plan.keep, plan.room)
     return factor
+
+
+def _scale(raw: NDArray[Any], plan: Plan, out: NDArray[Any], rows: slice) -> None:
+    np.subtract(raw[rows], plan.shift, out=out[rows])
+    if plan.factor is not None:
+        out[rows] *= plan.factor
 
 
 def _merge(a: Factor, b: Factor, plan: Plan) -> Factor:
@@ -131,7 +139,7 @@ def _chunks(
     import dask
 
     largest = max(X.chunks[0]) * X.shape[1] * X.dtype.itemsize
-    together = max(1, READ_BYTES // max(1, largest))
+    together = max(gram.N_THREADS, READ_BYTES // max(1, largest))
     row = 0
     for first in range(0, X.numblocks[0], together):
         last = min(first + together, X.numblocks[0])
@@ -143,9 +151,12 @@ def _chunks(
 
 
 def _check_finite(rows: NDArray[Any], start: int) -> None:
-    # A sum is not finite where a number is not: no mask of all numbers is made to find none.
-    with np.errstate(invalid="ignore", over="ignore"):
-        finite = np.isfinite(np.add.reduce(rows, axis=1))
-    if not finite.all() and not np.isfinite(rows).all():
+    if not all(gram.in_threads(partial(_is_finite, rows), len(rows))):
         bad = start + int(np.argmin(np.isfinite(rows).all(axis=1)))
         raise ValueError(f"X holds values that are not finite, the first in row {bad}.")
+
+
+def _is_finite(rows: NDArray[Any], some: slice) -> bool:
+    # A sum is not finite where a number is not: no mask of all numbers is made to find none.
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.isfinite(rows[some].sum()) or np.isfinite(rows[some]).all())

@@ -16,6 +16,7 @@ from rom.compress.shift import (
     angles,
     decisive,
     find,
+    place,
     power,
     shift,
     spectrum,
@@ -36,6 +37,8 @@ INVISIBLE = 1e-24
 # A Gauss-Newton step below this many cells ends the search, as does this many steps.
 STILL = 1e-8
 MOST_STEPS = 20
+# Eigenvalues of the normal equations of modes below this part of the largest are rounding.
+UNDETERMINED = 1e-10
 # Modes weaker than this part of the snapshots are rounding.
 RESOLVED = 1e-7
 
@@ -78,20 +81,15 @@ class Frames:
         """Amplitudes (n_time, n_modes), displacements near `d`, and the energy not explained."""
         a, d, left = np.empty((X.shape[0], len(self.frame))), d.copy(), 0.0
         for rows, block in small_blocks(X, 4 * len(self.frame) * len(self.k)):
-            a[rows], near, explained = self.refine(self.cross(block), d[:, rows].T, n_steps)
+            a[rows], near, explained = self.refine(block, d[:, rows].T, n_steps)
             d[:, rows] = near.T
             left += float(np.sum(np.sum(block**2, axis=1) - explained))
         return a, d, left
 
-    def cross(self, block: NDArray) -> NDArray:
-        """Cross-spectra of snapshots with the modes: (n_rows, n_modes, n_wavenumbers)."""
-        rows = spectrum(block, self.n)[..., self.k] * self.weight
-        cross: NDArray = np.einsum("jlk,tlk->tjk", self.conjugate, rows, optimize=True)
-        return cross
-
-    def refine(self, cross: NDArray, d: NDArray, n_steps: int) -> tuple[NDArray, NDArray, NDArray]:
+    def refine(self, block: NDArray, d: NDArray, n_steps: int) -> tuple[NDArray, NDArray, NDArray]:
         """Amplitudes, displacements and explained energy at a minimum of the misfit near `d`."""
-        d = d.copy()
+        rows, d = spectrum(block, self.n)[..., self.k] * self.weight, d.copy()
+        cross = np.einsum("jlk,tlk->tjk", self.conjugate, rows, optimize=True)
         a, explained, move = self._step(cross, d)
         for _ in range(n_steps):
             go = np.flatnonzero(np.any(np.abs(move) > STILL, axis=1))
@@ -108,7 +106,8 @@ class Frames:
     def _step(self, cross: NDArray, d: NDArray) -> tuple[NDArray, NDArray, NDArray]:
         """Best amplitudes at displacements `d`, the energy they explain, and a Gauss-Newton step.
 
-        `d` is (n_rows, n_frames). The step minimises the misfit over amplitudes and displacements
+        `cross` (n_rows, n_modes, n_wavenumbers) are the cross-spectra of snapshots and modes, `d`
+        is (n_rows, n_frames). The step minimises the misfit over amplitudes and displacements
         together, linearised in the latter.
         """
         turn = np.exp(1j * d[..., None] * self.angle)
@@ -174,15 +173,13 @@ def separate(
         d = given.copy()
     frame, ones = np.arange(n_frames), np.ones((n_time, n_frames))
     components = _across(_update(X, ones, d, frame, n, k), frame, ones[0], n)
-    components, d = _alternate(X, components, frame, d, n, k, moves)
-    while len(frame) < wanted:  # a mode for each frame at a time: later ones see less leak
+    while True:  # a mode for each frame at a time: later ones see less leak
+        components, d = _alternate(X, components, frame, d, n, k, moves)
         goal = min(wanted - len(frame), n_frames)
         components, more = _enrich(sample, components, frame, d[:, ::stride], n, goal)
         if not len(more):
-            break
+            return _tidy(X, components, frame, d, n, moves)
         frame = np.concatenate([frame, more])
-        components, d = _alternate(X, components, frame, d, n, k, moves)
-    return _tidy(X, components, frame, d, n, moves)
 
 
 def _speeds(sample: NDArray, n: int, k: NDArray, n_frames: int) -> NDArray[np.float64]:
@@ -231,10 +228,10 @@ def _update(
         Wh = np.conj(W)
         normal += Wh @ W.transpose(0, 2, 1)
         right += Wh @ spectrum(block, n)[..., k].transpose(2, 0, 1)
-    trace = np.trace(normal, axis1=1, axis2=2).real[:, None, None]
-    normal += (1e-12 * trace + np.finfo(np.float64).tiny) * np.eye(r)
     modes = np.zeros((r, X.shape[1] // n, n // 2 + 1), dtype=complex)
-    modes[..., k] = np.linalg.solve(normal, right).transpose(1, 2, 0)
+    # What frames cannot be told apart by, such as a constant, they share evenly.
+    inverse = np.linalg.pinv(normal, rcond=UNDETERMINED, hermitian=True)
+    modes[..., k] = (inverse @ right).transpose(1, 2, 0)
     fields: NDArray[np.float64] = np.fft.irfft(modes, n, axis=-1).reshape(r, -1)
     return fields
 
@@ -264,7 +261,7 @@ def _enrich(
     """
     a, _, _ = Frames(components, frame, n).encode(sample, d, 0)
     rest = sample - superpose(a, d, components, frame, n)
-    if np.linalg.norm(rest) < RESOLVED * np.linalg.norm(sample):
+    if more == 0 or np.linalg.norm(rest) < RESOLVED * np.linalg.norm(sample):
         return components, frame[:0]
     pods = [strongest_modes(shift(rest, -by, n), more) for by in d]
     values = np.concatenate([pod.singular_values_ for pod in pods])
@@ -278,12 +275,12 @@ def _enrich(
 
 def strongest_modes(aligned: Any, wanted: int | float | None) -> POD:
     """POD of aligned snapshots; of a lower rank where alignment left fewer modes than wanted."""
-    if isinstance(wanted, int):
-        try:
-            return POD(min(wanted, *aligned.shape), center=False).fit(aligned)
-        except ValueError:
-            wanted = None
-    return POD(wanted, center=False).fit(aligned)
+    if not isinstance(wanted, int):
+        return POD(wanted, center=False).fit(aligned)
+    try:
+        return POD(min(wanted, *aligned.shape), center=False).fit(aligned)
+    except ValueError:
+        return POD(center=False).fit(aligned)
 
 
 def _tidy(
@@ -314,52 +311,38 @@ def search(
     n_time, r, n_frames = X.shape[0], len(frames.frame), frames.n_frames
     n_starts = 2 * math.factorial(n_frames)
     a, d = np.zeros((n_starts, n_time, r)), np.zeros((n_starts, n_time, n_frames))
-    misfit, floor = np.full((n_starts, n_time), np.inf), np.empty(n_time)
-    for rows, block in small_blocks(X, 4 * r * len(frames.k)):
-        cross, energy = frames.cross(block), np.sum(block**2, axis=1)
-        floor[rows] = EQUALLY_GOOD * energy
-        starts = _starts(block, template, frames.n)
+    misfit = np.full((n_starts, n_time), np.inf)
+    for rows, block in small_blocks(X, 4 * max(r * len(frames.k), n_frames * frames.n)):
+        energy = np.maximum(np.sum(block**2, axis=1), np.finfo(np.float64).tiny)
+        starts = _starts(block, template, frames)
         for i, start in enumerate(starts):
-            near = np.abs(wrap(start - starts[:i], frames.n)).max(axis=-1, initial=0.0) < 2
+            near = np.abs(wrap(start - starts[:i], frames.n)).max(axis=-1, initial=0.0) < 1
             new = np.flatnonzero(~near.any(axis=0))
             at = rows.start + new
-            a[i, at], d[i, at], explained = frames.refine(cross[new], start[new], MOST_STEPS)
-            misfit[i, at] = np.maximum(energy[new] - explained, 0.0)
-    allowed = misfit <= 2 * misfit.min(axis=0) + floor
+            a[i, at], d[i, at], explained = frames.refine(block[new], start[new], MOST_STEPS)
+            misfit[i, at] = np.maximum(1 - explained / energy[new], 0.0)
+    allowed = misfit <= 2 * misfit.min(axis=0) + EQUALLY_GOOD
     chosen, row = _path(d, allowed, speed, last, frames.n), np.arange(n_time)
     return a[chosen, row], d[chosen, row].T
 
 
-def _starts(block: NDArray, template: NDArray, n: int) -> NDArray[np.float64]:
+def _starts(block: NDArray, template: NDArray, frames: Frames) -> NDArray[np.float64]:
     """Displacements to refine, (n_starts, n_rows, n_frames).
 
-    What a greedy search finds, and the same with every frame in the place of another.
+    What a greedy search finds, and the same with every frame in the place of another; a little
+    apart, since frames of one shape in one place are a saddle of the misfit.
     """
-    order = tuple(range(len(template)))
-    found = [_greedy(block, template, order, n), _greedy(block, template, order[::-1], n)]
+    n, order = frames.n, tuple(range(frames.n_frames))
+    found = [place(block, template, order, n), place(block, template, order[::-1], n)]
     # What brings the first frame's mean field onto the second's.
     instead = np.stack([find(template, mean, n) for mean in template])
-    return np.stack(
-        [d[:, labels] + instead[order, labels] for labels in permutations(order) for d in found]
-    )
-
-
-def _greedy(
-    block: NDArray, template: NDArray, order: tuple[int, ...], n: int
-) -> NDArray[np.float64]:
-    """Displacements (n_rows, n_frames): in turn, where each mean field correlates best.
-
-    With what the others leave of the rows; a second round places each anew among all the others.
-    """
-    d, rest = np.zeros((len(block), len(template))), block
-    for again in (False, True):
-        for f in order:
-            mean = template[f][None]
-            if again:
-                rest = rest + shift(mean, d[:, f], n)
-            d[:, f] = find(rest, template[f], n)
-            rest = rest - shift(mean, d[:, f], n)
-    return d
+    apart = frames.longest_step * (np.arange(frames.n_frames) / frames.n_frames)
+    starts = [
+        d[:, labels] + instead[order, labels] + apart[list(labels)]
+        for labels in permutations(order)
+        for d in found
+    ]
+    return np.stack(starts)
 
 
 def _path(d: NDArray, allowed: NDArray, speed: NDArray, last: NDArray, n: int) -> NDArray[np.intp]:

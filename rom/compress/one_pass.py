@@ -21,8 +21,8 @@ from rom.compress.lazy import READ_BYTES, Plan, read_once
 from rom.compress.solvers import EPS, Decomposition, Wanted, choose_rank, resolved
 from rom.data.scale import Moments, Scale
 
-# Rows kept beyond the modes asked for, per mode: what is dropped early cannot come back.
-KEPT_PER_MODE = 2
+# Rows kept per mode asked for, if memory allows: what is dropped early cannot come back.
+KEPT_PER_MODE = 1.4
 # Of a wanted fraction of energy, how much of the rest truncations may drop.
 DROPPED_SHARE = 0.05
 
@@ -83,6 +83,7 @@ def _plan(
         keep=keep,
         room=room,
         n_phases=n_phases,
+        spread=scaling.scale.scale,
     )
 
 
@@ -94,8 +95,9 @@ def _moments(factor: Factor, plan: Plan, n_time: int) -> Moments:
         for p in np.flatnonzero(factor.counts)
     }
     if not phases:
-        phases = {0: (n_time, np.zeros(len(factor.spread)))}
-    return Moments(phases, factor.spread * inverse**2)
+        phases = {0: (n_time, np.zeros(len(plan.shift)))}
+    spread = factor.spread if len(factor.spread) else np.zeros(len(plan.shift))
+    return Moments(phases, spread * inverse**2)
 
 
 def _provisional_factor(
@@ -115,11 +117,11 @@ def _provisional_factor(
 def _sizes(shape: tuple[int, int], wanted: Wanted, dtype: Any, n_head: int) -> tuple[Keep, int]:
     """What truncations keep and how many rows come between them, within the memory allowed."""
     row = np.dtype(dtype).itemsize * shape[1]
-    chunk = max(n_head * row, READ_BYTES) * 2  # as read, and as decoded
+    chunk = max((gram.N_THREADS + 1) * n_head * row, READ_BYTES)  # one more is being decoded
     rows = int((wanted.max_memory - chunk - (N_SKETCH + 6) * row) // row)
     n = wanted.n_components
     full = min(shape)
-    kept = min(full, KEPT_PER_MODE * int(n) + 10) if isinstance(n, Integral) else full
+    kept = min(full, int(KEPT_PER_MODE * n) + 10) if isinstance(n, Integral) else full
     kept = min(kept, rows // 3)  # twice, when the modes are copied out, and the new rows
     if kept < (n if isinstance(n, Integral) else 1):
         raise ValueError(

@@ -24,7 +24,7 @@ MOST_WAVENUMBERS = 128
 
 def spectrum(rows: NDArray, n: int) -> NDArray:
     """Discrete Fourier transform along the periodic axis: (n_rows, n_rings, n // 2 + 1)."""
-    transformed: NDArray = np.fft.rfft(rows.reshape(len(rows), -1, n), axis=-1)
+    transformed: NDArray = np.fft.rfft(rows.reshape(len(rows), rows.shape[1] // n, n), axis=-1)
     return transformed
 
 
@@ -99,6 +99,26 @@ def find(X: Any, template: NDArray, n: int) -> NDArray[np.float64]:
         cross[:, 0] = 0.0
         d[rows] = _peak(cross, n)
     return wrap(d, n)
+
+
+def place(rows: NDArray, templates: NDArray, order: tuple[int, ...], n: int) -> NDArray[np.float64]:
+    """Displacements of several templates in each row, (n_rows, n_templates), by greedy search.
+
+    Each in turn goes where it correlates best with what the others leave of the row; later rounds
+    place each anew among all the others.
+    """
+    fields = spectrum(templates, n)
+    cross = np.einsum("tlk,flk->ftk", spectrum(rows, n), np.conj(fields), optimize=True)
+    joint = np.einsum("glk,flk->fgk", fields, np.conj(fields))
+    joint[order, order] = 0.0
+    relevant = weights(n) * (np.arange(n // 2 + 1) > 0)
+    d, turns = np.zeros((len(rows), len(templates))), np.zeros_like(cross)
+    for _ in range(4):
+        for f in order:
+            left = cross[f] - np.einsum("gk,gtk->tk", joint[f], turns)
+            d[:, f] = _peak(left * relevant, n)
+            turns[f] = np.exp(-1j * d[:, f, None] * angles(n))
+    return d
 
 
 def _peak(cross: NDArray, n: int) -> NDArray[np.float64]:

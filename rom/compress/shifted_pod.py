@@ -40,17 +40,19 @@ class ShiftedPOD(Compressor):
     *Several frames* are separated by alternating least squares over modes, amplitudes and
     displacements. Their displacements are sought as nearly constant speeds on evenly sampled
     rows of one trajectory, then corrected row by row; give `shifts` for anything else. A new
-    snapshot is encoded by a search over all displacements and nonlinear least squares. Structures
-    of like shape cannot be told apart in one snapshot; in a series those nearest to the speeds of
-    training are followed. Where two structures overlap, their amplitudes are less certain.
+    snapshot is encoded by nonlinear least squares from where a greedy search puts the structures;
+    that search can fail where three or more of them overlap. Structures of like shape cannot be
+    told apart in one snapshot: there the labels nearest to the end of training are taken, in a
+    series those nearest to the speeds of training. Where two structures overlap, their amplitudes
+    are less certain. What does not move with a frame, such as a constant, is shared evenly.
 
     A displacement is known up to whole periods. Along the rows of one ``transform`` each row takes
     the branch nearest to the row before, so that motion by less than half a period a row is
-    unbroken, and the last row takes the branch nearest to the end of training. So the training
-    series is encoded as it was in ``fit``, and a forecast that starts where training ended starts
-    on its branch. Rows encoded otherwise, such as a single early snapshot, may differ by whole
-    periods from what a longer series gives; ``inverse_transform`` does not see it, but latent
-    dynamics that depend on the displacement do.
+    unbroken, and the last row takes the branch nearest to ``displacement_[:, -1]``, the end of
+    training. So the training series is encoded as it was in ``fit``, and a forecast that starts
+    where training ended starts on its branch. Rows encoded otherwise, such as a
+    single early snapshot, may differ by whole periods from what a longer series gives;
+    ``inverse_transform`` does not see it, but latent dynamics that depend on the displacement do.
 
     Parameters
     ----------

@@ -146,7 +146,7 @@ def _gram(A: Centred, wanted: Wanted) -> _Left:
     spare = 0 if A.dtype == np.float64 else OVERSAMPLING
     squares, vectors = gram.largest_eigh(K, min(p, wanted.number + spare) if wanted.number else p)
     values = np.sqrt(np.maximum(squares, 0.0))
-    rank = _rank(values, A, wanted, "gram")
+    rank = _rank(values, A.energy, A, wanted, "gram")
     angle = np.finfo(A.dtype).eps * p**0.5 * values[0] ** 2 / np.maximum(squares, 1e-300)
     length = min(len(values), max(rank, wanted.number) + spare)
     return _Left(vectors[:, :length], rank, np.minimum(angle, 1.0) ** 2)
@@ -160,15 +160,25 @@ def _qr(A: Centred, wanted: Wanted) -> _Left:
 
 def _krylov(A: Centred, wanted: Wanted) -> _Left:
     leading = leading_left(A, wanted.number, wanted.tol)
-    return _Left(leading.left, _rank(leading.values, A, wanted, "krylov"), leading.error)
+    if leading.error.max() > wanted.tol:
+        warnings.warn(
+            f"Krylov iteration came to rest with singular values known to "
+            f"{leading.error.max():.1e}; tol is {wanted.tol:.1e}. solver='gram' or 'qr' is exact.",
+            ConvergenceWarning,
+            stacklevel=6,
+        )
+    values, energy = leading.values, float(leading.values @ leading.values)
+    return _Left(leading.left, _rank(values, energy, A, wanted, "krylov"), leading.error)
 
 
-def _rank(values: NDArray[np.float64], A: Centred, wanted: Wanted, solver: str) -> int:
+def _rank(
+    values: NDArray[np.float64], energy: float, A: Centred, wanted: Wanted, solver: str
+) -> int:
     """The rank asked for, or as much of it as a squared matrix resolves."""
     floor = resolved(solver, A.shape[0], A.dtype)
     possible = int(np.sum(values > floor * values[0])) or 1
     n_components = min(wanted.number, possible) or wanted.n_components
-    return choose_rank(values, A.energy, n_components, floor)
+    return choose_rank(values, energy, n_components, floor)
 
 
 def _warn_unresolved(wanted: Wanted, found: _Left, solver: str, floor: float) -> None:

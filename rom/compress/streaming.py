@@ -29,7 +29,8 @@ def update(pod: POD, X: NDArray) -> None:
     factor = incremental.empty(X.shape[1], dtype, n_phases=int(pod.center), seed=n_old)
     if len(held):
         factor.stack = [len(held)]
-        factor.kept = float(np.vecdot(held, held).sum())
+        factor.kept = float(np.vecdot(held, held).sum(dtype=np.float64))
+    before = factor.kept
     keep = _keep(pod, X.shape[1], n_old + n_new)
     work = np.vstack([held, X - pod.mean_, np.empty((int(pod.center), X.shape[1]), dtype)])
     if pod.center:  # rows and means are counted from the mean so far
@@ -37,7 +38,7 @@ def update(pod: POD, X: NDArray) -> None:
     new = slice(len(held), len(held) + n_new)
     incremental.absorb(factor, work, new, [np.zeros(n_new, np.intp)], keep)
     whole_mean = pod.mean_ + (factor.means[0] if pod.center else 0.0)
-    energy = pod.energy_ + float(factor.spread.sum())
+    energy = factor.kept + factor.discarded + pod.energy_ - before
     found = _modes(pod, factor, whole_mean, energy)
     pod._keep(found, n_old + n_new)
 

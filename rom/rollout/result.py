@@ -32,8 +32,8 @@ class Status(Enum):
     )
     STEP_TOO_SMALL = (
         "No step above rounding error meets the tolerance: the solution blows up in finite time "
-        "or the right-hand side jumps. Give a finite bound, fit with more ridge or a smaller "
-        "rank, or use stepper='rk4'."
+        "or the right-hand side jumps, or an implicit step has no solution. Give a finite bound or "
+        "closer output times, fit with more ridge or a smaller rank, or use stepper='rk4'."
     )
     TOO_MANY_STEPS = (
         "The step budget is spent: the model is stiff, with rates far faster than the output "

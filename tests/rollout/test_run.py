@@ -186,7 +186,7 @@ def test_cubic_sindy_on_noisy_periodic_data_ends():
 @given(
     seed=st.integers(0, 2**32 - 1),
     size=st.sampled_from([0.1, 1.0, 30.0]),
-    stepper=st.sampled_from(["dopri5", "rk4"]),
+    stepper=st.sampled_from(["dopri5", "midpoint", "rk4"]),
     bound=st.sampled_from([None, np.inf]),
 )
 def test_any_quadratic_model_ends_where_it_says(seed, size, stepper, bound):
