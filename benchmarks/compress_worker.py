@@ -24,7 +24,7 @@ import numpy as np
 from compress_data import CHUNK, Case, load
 from compress_peers import CONTENDERS
 
-SLOW = 15.0  # seconds; a run that takes longer is not repeated
+SLOW = 8.0  # seconds; a run that takes longer is not repeated
 
 
 def memory(key: str) -> int:

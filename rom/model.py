@@ -407,7 +407,7 @@ class ROM(BaseEstimator):
         compressor = POD(DEFAULT_ENERGY) if self.compressor is None else clone(self.compressor)
         names = np.array(self.flatten_.variables_)[self.flatten_.variable_]
         latitude = self.flatten_.latitude_
-        if isinstance(compressor, POD) and compressor.reads_once(raw.rows, self.preprocess_):
+        if isinstance(compressor, POD) and compressor.can_scale(raw.rows, self.preprocess_):
             scaling = Scaling(self.preprocess_, names, latitude, phases)
             self.latent_ = compressor.fit_scaled(raw.rows, scaling)
         else:

@@ -88,8 +88,8 @@ class Centred:
         self.dtype = X.dtype
         self.n_passes = 0
         self.center = center
-        self.energy = 0.0  # sum of all squares, known after the first pass
         self.mean = np.zeros(X.shape[1])
+        self.knows_mean = not center or self.transposed
         if center and self.transposed:  # otherwise each block of columns gives its own means
             self.mean = column_means(X)
             self.n_passes += 1
@@ -101,18 +101,18 @@ class Centred:
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
         """All columns of A, once: ``(columns, block (p, width))`` in a buffer that is reused."""
-        first = self.energy == 0.0
+        first = not self.knows_mean
         buffer = np.empty(0, self.dtype)
         for part, raw in self.raw_blocks():
             if buffer.size < raw.size:
                 buffer = np.empty(raw.size, self.dtype)
             block = buffer[: raw.size].reshape(raw.shape)
-            if first and self.center and not self.transposed:
+            if first:
                 self.mean[part] = _column_means(raw)
             mean = (self.mean if self.transposed else self.mean[part]).astype(self.dtype)
-            energy = sum(in_threads(partial(_centre, raw, mean, block), len(raw)))
-            self.energy += energy if first else 0.0
+            in_threads(partial(_centre, raw, mean, block), len(raw))
             yield part, block.T if self.transposed else block
+        self.knows_mean = True
 
     def raw_blocks(self, n_bytes: int | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
         """The snapshots as they are, once: ``(columns of A, part of X)``."""
@@ -126,10 +126,8 @@ class Centred:
                 bar.update(raw.nbytes)
 
 
-def _centre(raw: NDArray[Any], mean: NDArray[Any], out: NDArray[Any], rows: slice) -> float:
-    """Write some rows of ``raw - mean``; their sum of squares."""
+def _centre(raw: NDArray[Any], mean: NDArray[Any], out: NDArray[Any], rows: slice) -> None:
     np.subtract(raw[rows], mean, out=out[rows])
-    return float(np.vecdot(out[rows], out[rows]).sum(dtype=np.float64))
 
 
 def _column_means(raw: NDArray[Any]) -> NDArray[np.float64]:
@@ -163,12 +161,17 @@ def gram(A: Centred) -> NDArray[np.float64]:
     """
     K = np.zeros((A.shape[0], A.shape[0]), order="F")
     for _, block in A.blocks():
-        columns, trans = (block, 0) if block.flags.f_contiguous else (block.T, 1)
-        if A.dtype == np.float64:
-            K = blas.dsyrk(1.0, columns, beta=1.0, c=K, trans=trans, lower=1, overwrite_c=1)
-        else:
-            K += blas.ssyrk(1.0, columns, trans=trans, lower=1)
+        K = add_square(K, block)
     return K
+
+
+def add_square(K: NDArray[np.float64], block: NDArray[Any]) -> NDArray[np.float64]:
+    """``K + block @ block.T``, the lower triangle, in place; `K` is in Fortran order."""
+    columns, trans = (block, 0) if block.flags.f_contiguous else (block.T, 1)
+    if block.dtype != np.float64:
+        K += blas.ssyrk(1.0, columns, trans=trans, lower=1)
+        return K
+    return blas.dsyrk(1.0, columns, beta=1.0, c=K, trans=trans, lower=1, overwrite_c=1)
 
 
 def triangle(A: Centred) -> NDArray[np.float64]:
@@ -190,7 +193,7 @@ def largest_eigh(K: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], N
     return values[::-1], vectors[:, ::-1]
 
 
-def ritz(A: Centred, left: NDArray[np.float64]) -> Triplets:
+def ritz(A: Centred, left: NDArray[np.float64]) -> tuple[Triplets, float]:
     """The best singular triplets of A with left vectors in the span of `left`, in one pass.
 
     Their values are wrong only to second order in the error of that span.
@@ -200,38 +203,46 @@ def ritz(A: Centred, left: NDArray[np.float64]) -> Triplets:
     A : Centred
     left : ndarray, shape (p, l)
         Orthonormal columns.
+
+    Returns
+    -------
+    triplets : Triplets
+    energy : float
+        Sum of all squares of A.
     """
     rows = np.empty((left.shape[1], A.shape[1]), A.dtype)
-    G = np.zeros((left.shape[1],) * 2)
-    for part, product in _products(A, left):
+    G, energy = np.zeros((left.shape[1],) * 2), 0.0
+    for part, product, squares in _products(A, left):
         rows[:, part] = product
         product = product.astype(np.float64, copy=False)
         G += product @ product.T
+        energy += squares
     mixing, values, right = orthonormal(rows, G)
-    return Triplets(left @ (mixing / values), values, right)
+    return Triplets(left @ (mixing / values), values, right), energy
 
 
-def _products(A: Centred, left: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """``leftᵀ A``, some columns at a time."""
+def _products(A: Centred, left: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[Any], float]]:
+    """``leftᵀ A``, some columns at a time, and the sum of squares of these columns."""
     if not A.mean_can_wait or A.dtype != np.float64:
         coefficients = np.ascontiguousarray(left.T, dtype=A.dtype)
-        yield from ((part, coefficients @ block) for part, block in A.blocks())
+        for part, block in A.blocks():
+            yield part, coefficients @ block, _squares(block)
         return
     # One more row gives the means, which then come out of the products: no block is copied.
     n = A.shape[0]
     coefficients = np.vstack([left.T, np.full(n, 1 / n)])
-    A.energy = 0.0
+    off = coefficients[:-1].sum(axis=1, keepdims=True)
     for part, raw in A.raw_blocks(WIDE_BLOCK_BYTES):
         product = coefficients @ raw
-        A.mean[part] = product[-1]
-        A.energy += sum(in_threads(partial(_squares, raw), n)) - n * float(
-            product[-1] @ product[-1]
-        )
-        yield part, product[:-1] - coefficients[:-1].sum(axis=1, keepdims=True) * product[-1]
+        A.mean[part] = mean = product[-1]
+        yield part, product[:-1] - off * mean, _squares(raw) - n * float(mean @ mean)
 
 
-def _squares(raw: NDArray[Any], rows: slice) -> float:
-    return float(np.vecdot(raw[rows], raw[rows]).sum())
+def _squares(block: NDArray[Any]) -> float:
+    rows = block.T if block.flags.f_contiguous else block
+    return sum(
+        in_threads(lambda r: float(np.vecdot(rows[r], rows[r]).sum(dtype=np.float64)), len(rows))
+    )
 
 
 def orthonormal(
@@ -289,8 +300,13 @@ def fix_signs(components: NDArray) -> NDArray:
     Of entries within a millionth of the largest the first one decides: in a symmetric mode
     rounding would otherwise choose between equals.
     """
-    signs = np.empty(len(components))
-    for i, row in enumerate(components):
-        size = np.abs(row)
-        signs[i] = -1.0 if row[np.argmax(size >= (1 - 1e-6) * size.max())] < 0 else 1.0
+    signs: NDArray = np.concatenate(in_threads(partial(_signs, components), len(components)))
     return signs
+
+
+def _signs(components: NDArray, some: slice) -> NDArray:
+    signs = []
+    for row in components[some]:
+        nearly = (1 - 1e-6) * max(row.max(), -row.min())
+        signs.append(-1.0 if row[np.argmax((row >= nearly) | (row <= -nearly))] < 0 else 1.0)
+    return np.array(signs)

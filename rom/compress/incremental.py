@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,11 @@ from scipy import linalg
 
 from rom.compress.gram import multiply, row_gram
 
+# Rows kept per mode asked for, if memory allows: what is dropped early cannot come back.
+KEPT_PER_MODE = 1.4
+# Of a wanted fraction of energy, how much of the rest truncations may drop; and of all of it.
+DROPPED_SHARE = 0.05
+NEGLIGIBLE = 1e-14
 # Random combinations of the discarded rows that are kept, to estimate what each mode lost.
 N_SKETCH = 8
 # The estimate is of first order and from few combinations: this much larger it is seldom too small.
@@ -41,6 +47,13 @@ class Keep(NamedTuple):
         left = np.append(np.cumsum(squares[::-1])[::-1], 0.0)  # energy from each row on
         enough = int(np.argmax(left <= self.tail * new_energy))
         return max(1, min(self.most, enough))
+
+
+def keep_for(n_components: int | float | None, full: int) -> Keep:
+    """What truncations keep for the modes that :class:`rom.POD` is asked for, of `full` ones."""
+    if isinstance(n_components, Integral):
+        return Keep(min(full, int(KEPT_PER_MODE * n_components) + 10))
+    return Keep(full, NEGLIGIBLE if n_components is None else DROPPED_SHARE * (1 - n_components))
 
 
 class Rotated(NamedTuple):

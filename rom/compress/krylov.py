@@ -16,9 +16,9 @@ from rom.compress.gram import WIDE_BLOCK_BYTES, Centred
 
 # Columns in a block, per singular vector wanted. Fewer, longer sweeps suit a loose tolerance: the
 # error falls so fast that a narrow block overshoots by a whole sweep.
-BLOCK_PER_COMPONENT = 0.64
-LOOSE, LOOSE_BLOCK = 1e-5, 0.8
-SINGLE_PRECISION_BLOCK = 0.96  # narrow blocks waste twice as much of a processor twice as fast
+BLOCK_PER_COMPONENT = 0.72
+LOOSE, LOOSE_BLOCK = 1e-5, 0.88
+SINGLE_PRECISION_BLOCK = 1.12  # narrow blocks waste twice as much of a processor twice as fast
 MIN_BLOCK = 8
 # A sweep that leaves this much of the error has come to rounding: each other takes most of it.
 STALLED = 0.9

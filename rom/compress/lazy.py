@@ -71,17 +71,74 @@ def read_once(
     import dask
 
     plan = dask.delayed(_prepare)(head, prepare, "synchronous")
-    n_groups = min(len(edges) - 1, GROUPS_PER_WORKER * len(client.scheduler_info()["workers"]))
-    cuts = np.unique(edges[np.linspace(0, len(edges) - 1, n_groups + 1).astype(int)])
     parts = [
         dask.delayed(_read)(Sealed(X[a:b]), phase[a:b], plan, i << 20, "synchronous")
-        for i, (a, b) in enumerate(pairwise(cuts))
+        for i, (a, b) in enumerate(pairwise(_cuts(edges, client)))
     ]
+    whole = _tree(parts, partial(dask.delayed(_merge), plan=plan))
+    factor, plan = client.gather(client.compute([whole, plan]))
+    return factor, plan
+
+
+def reduce_columns(
+    X: Any, work: Callable[[NDArray[Any], slice], Any], combine: Callable[[Any, Any], Any]
+) -> Any:
+    """``work(chunk, columns)`` of all chunks of columns, combined in their order; one pass.
+
+    Parameters
+    ----------
+    X : dask array, shape (n_time, n_space)
+        Its chunks hold all times.
+    work, combine : callable
+        Pure functions.
+    """
+    edges = np.cumsum([0, *X.chunks[1]])
+    client = _client()
+    if client is None:
+        with byte_bar(X, "reading snapshots") as bar:
+            return _fold(Sealed(X), 0, work, combine, None, bar.update)
+    import dask
+
+    parts = [
+        dask.delayed(_fold)(Sealed(X[:, a:b]), int(a), work, combine, "synchronous")
+        for a, b in pairwise(_cuts(edges, client))
+    ]
+    return client.compute(_tree(parts, dask.delayed(combine))).result()
+
+
+def _cuts(edges: NDArray[np.intp], client: Any) -> NDArray[np.intp]:
+    """Edges of groups of neighbouring chunks, some for each worker."""
+    n_groups = min(len(edges) - 1, GROUPS_PER_WORKER * len(client.scheduler_info()["workers"]))
+    return np.unique(edges[np.linspace(0, len(edges) - 1, n_groups + 1).astype(int)])
+
+
+def _tree(parts: list[Any], combine: Callable[..., Any]) -> Any:
+    """Neighbours combined until one is left."""
     while len(parts) > 1:
         pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
-        parts = [dask.delayed(_merge)(*p, plan) if len(p) == 2 else p[0] for p in pairs]
-    factor, plan = client.gather(client.compute([parts[0], plan]))
-    return factor, plan
+        parts = [combine(*p) if len(p) == 2 else p[0] for p in pairs]
+    return parts[0]
+
+
+def _fold(
+    sealed: Sealed,
+    start: int,
+    work: Callable[[NDArray[Any], slice], Any],
+    combine: Callable[[Any, Any], Any],
+    scheduler: Any,
+    count: Callable[[int], Any] = lambda n_bytes: None,
+) -> Any:
+    X, result = sealed.array, None
+    for i, width in enumerate(X.chunks[1]):
+        chunk = X.blocks[0, i].compute(scheduler=scheduler)
+        if not width:  # a band of cells that are all masked
+            continue
+        _check_finite(chunk, 0)
+        new = work(chunk, slice(start, start + width))
+        result = new if result is None else combine(result, new)
+        start += width
+        count(chunk.nbytes)
+    return result
 
 
 def _client() -> Any:

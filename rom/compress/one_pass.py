@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,15 +15,10 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from rom.compress import gram
-from rom.compress.incremental import N_SKETCH, Factor, Keep, left_vectors, lost
+from rom.compress.incremental import N_SKETCH, Factor, Keep, keep_for, left_vectors, lost
 from rom.compress.lazy import READ_BYTES, Plan, read_once
 from rom.compress.solvers import EPS, Decomposition, Wanted, choose_rank, resolved
 from rom.data.scale import Moments, Scale
-
-# Rows kept per mode asked for, if memory allows: what is dropped early cannot come back.
-KEPT_PER_MODE = 1.4
-# Of a wanted fraction of energy, how much of the rest truncations may drop.
-DROPPED_SHARE = 0.05
 
 
 class Scaling(NamedTuple):
@@ -38,6 +32,11 @@ class Scaling(NamedTuple):
     """Of each column (n_space,)."""
     phase: NDArray[np.intp] | None
     """Entry of the climatology that each row (n_time,) needs; None without one."""
+
+
+def unscaled() -> Scaling:
+    """Rows as they are."""
+    return Scaling(Scale(center=False, scale=False), None, None, None)
 
 
 def decompose(X: Any, wanted: Wanted, scaling: Scaling | None = None) -> Decomposition:
@@ -56,11 +55,10 @@ def decompose(X: Any, wanted: Wanted, scaling: Scaling | None = None) -> Decompo
         import dask.array as da
 
         X = da.from_array(X, chunks=(max(1, READ_BYTES // (X.dtype.itemsize * X.shape[1])), -1))
-    if scaling is None:
-        nothing = Scale(center=False, scale=False)
-        scaling = Scaling(nothing, None, None, None)
+    scaling = scaling or unscaled()
     phase = np.zeros(X.shape[0], np.intp) if scaling.phase is None else scaling.phase
     n_phases = int(phase.max()) + 1 if scaling.scale.center or wanted.center else 0
+    _sizes(X.shape, wanted, X.dtype, max(X.chunks[0]))  # refuses before anything is read
     factor, plan = read_once(X, phase, partial(_plan, X.shape, wanted, scaling, n_phases))
     moments = _moments(factor, plan, X.shape[0])
     scale = scaling.scale.fit_moments(
@@ -119,20 +117,18 @@ def _sizes(shape: tuple[int, int], wanted: Wanted, dtype: Any, n_head: int) -> t
     row = np.dtype(dtype).itemsize * shape[1]
     chunk = max((gram.N_THREADS + 1) * n_head * row, READ_BYTES)  # one more is being decoded
     rows = int((wanted.max_memory - chunk - (N_SKETCH + 6) * row) // row)
-    n = wanted.n_components
-    full = min(shape)
-    kept = min(full, int(KEPT_PER_MODE * n) + 10) if isinstance(n, Integral) else full
-    kept = min(kept, rows // 3)  # twice, when the modes are copied out, and the new rows
-    if kept < (n if isinstance(n, Integral) else 1):
+    keep = keep_for(wanted.n_components, min(shape))
+    # Twice, when the modes are copied out, and as many new rows.
+    keep = keep._replace(most=min(keep.most, rows // 3))
+    least = max(1, wanted.number)
+    if keep.most < least:
         raise ValueError(
-            f"max_memory={wanted.max_memory:.3g} bytes is too little: {n or 1} modes of "
+            f"max_memory={wanted.max_memory:.3g} bytes is too little: {least} modes of "
             f"{shape[1]} cells, as much again while they are found, and chunks of {n_head} rows "
-            f"need {chunk + (2 * (n if isinstance(n, Integral) else 1) + N_SKETCH + 6) * row:.3g}."
+            f"need {chunk + (3 * least + N_SKETCH + 6) * row:.3g}."
         )
-    share = 0.0 if n is None or isinstance(n, Integral) else 1 - n
-    tail = 1e-14 if n is None else DROPPED_SHARE * share
-    room = max(1, min(rows - 2 * kept, max(kept, N_SKETCH), shape[0]))
-    return Keep(kept, tail), room
+    room = max(1, min(rows - 2 * keep.most, max(keep.most, N_SKETCH), shape[0]))
+    return keep, room
 
 
 def _finish(
@@ -161,6 +157,7 @@ def _finish(
     floor = resolved("incremental", len(values), dtype)
     rank = choose_rank(values, energy, wanted.n_components, floor)
     components, kept = right[:rank].copy(), values[:rank]
+    _warn_if_cut_short(float(kept @ kept) / energy, rank, wanted)
     spare = right[rank:] * values[rank:, None].astype(dtype)
     eps = float(np.finfo(dtype).eps)
     error = np.sqrt(kept**2 + lost(factor.sketch, components)) - kept + 2 * eps * kept
@@ -173,7 +170,7 @@ def _finish(
         values=kept,
         error=error,
         coefficients=((left @ mixing[:, :rank]) * signs).astype(dtype),
-        mean=_mean(moments, scaling, wanted),
+        mean=remaining_mean(moments, scaling, wanted),
         energy=energy,
         solver="incremental",
         n_passes=1,
@@ -182,13 +179,23 @@ def _finish(
     )
 
 
-def _mean(moments: Moments, scaling: Scaling, wanted: Wanted) -> NDArray[np.float64]:
+def remaining_mean(moments: Moments, scaling: Scaling, wanted: Wanted) -> NDArray[np.float64]:
     """What is left of the mean after scaling (n_space,)."""
     scale = scaling.scale
     if scale.center or not wanted.center:
         return np.zeros(len(moments.spread))
     ((_, mean),) = moments.phases.values()
     return mean * scale.factor_
+
+
+def _warn_if_cut_short(share: float, rank: int, wanted: Wanted) -> None:
+    if not wanted.number and wanted.n_components is not None and share < wanted.n_components:
+        warnings.warn(
+            f"The {rank} modes that max_memory={wanted.max_memory:.3g} bytes holds have "
+            f"{share:.2%} of the energy, less than the {wanted.n_components:.2%} asked for.",
+            ConvergenceWarning,
+            stacklevel=7,
+        )
 
 
 def _warn_if_inaccurate(relative: NDArray[np.float64], tol: float) -> None:

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from rom import checks
 from rom.base import Compressor
-from rom.compress import gram, one_pass, streaming
+from rom.compress import gram, one_pass, streaming, two_pass
 from rom.compress.solvers import Decomposition, Wanted, choose_solver, decompose
 from rom.data.scale import Scale
 
@@ -40,7 +40,8 @@ class POD(Compressor):
         singular values to machine precision. ``gram``: the method of snapshots, block by block;
         resolves them to about 1e-8 of the largest. ``krylov``: block Krylov iteration, stopped by
         its measured error; the fastest for few modes of many snapshots (int `n_components`).
-        ``incremental``: one pass over the rows, truncating on the way; for lazy snapshots.
+        ``incremental``: one pass over the rows, truncating on the way; for lazy snapshots, whose
+        ``gram`` takes two.
         ``auto`` takes ``svd`` for small arrays, ``krylov`` or ``gram`` by cost for large ones
         (``qr`` after ``gram`` where that did not resolve what was asked for), and for lazy ones
         ``gram`` if each chunk holds all times, else ``incremental``.
@@ -153,30 +154,29 @@ class POD(Compressor):
             )
         wanted = self._wanted(X)
         solver = choose_solver(X, wanted)
-        found = (
-            one_pass.decompose(X, wanted)
-            if solver == "incremental"
-            else decompose(X, wanted, solver)
-        )
+        if solver == "incremental":
+            found = one_pass.decompose(X, wanted)
+        elif solver == "gram" and two_pass.holds_all_times(X):
+            found = two_pass.decompose(X, wanted)
+        else:
+            found = decompose(X, wanted, solver)
         self._keep(found, X.shape[0])
         return found
 
-    def reads_once(self, X: Any, scale: Scale) -> bool:
-        """Whether :meth:`fit_scaled` can take rows `X`: lazy ones, that it then reads once."""
-        removes_mean = scale.center or not scale.scale
-        return (
-            checks.is_lazy(X)
-            and removes_mean
-            and choose_solver(X, self._wanted(X)) == "incremental"
-        )
+    def can_scale(self, X: Any, scale: Scale) -> bool:
+        """Whether :meth:`fit_scaled` takes rows `X`: lazy ones, with a scaling about the mean."""
+        if not checks.is_lazy(X) or (scale.scale and not scale.center):
+            return False
+        solver = choose_solver(X, self._wanted(X))
+        return solver == "incremental" or (solver == "gram" and two_pass.holds_all_times(X))
 
     def fit_scaled(self, X: Any, scaling: one_pass.Scaling) -> NDArray:
-        """Fit a scaling and the modes of the scaled rows, reading the raw rows once.
+        """Fit a scaling and the modes of the scaled rows, in the same passes over the raw rows.
 
         Parameters
         ----------
         X : dask array, shape (n_time, n_space)
-            Raw rows, of which :meth:`reads_once` is true.
+            Raw rows, of which :meth:`can_scale` is true.
         scaling : Scaling
             The :class:`rom.Scale` in it is fitted in place.
 
@@ -186,7 +186,9 @@ class POD(Compressor):
             Latent states.
         """
         X = self._check(X, reset=True)
-        found = one_pass.decompose(X, self._wanted(X), scaling)
+        wanted = self._wanted(X)
+        lazily = two_pass if choose_solver(X, wanted) == "gram" else one_pass
+        found = lazily.decompose(X, wanted, scaling)
         self._keep(found, X.shape[0])
         return found.coefficients
 
@@ -330,6 +332,8 @@ class POD(Compressor):
             if name.endswith("_"):
                 setattr(short, name, value[:rank] if name in by_mode else value)
         short.rank_ = rank
+        dropped = self.components_[rank:] * self.singular_values_[rank:, None]
+        short.spare_ = np.vstack([dropped.astype(self.spare_.dtype), self.spare_])
         return short
 
     def __sklearn_tags__(self) -> Any:

@@ -106,12 +106,30 @@ def decompose(X: Any, wanted: Wanted, solver: str) -> Decomposition:
     if found.rank < wanted.number:
         if wanted.solver == "auto" and not checks.is_lazy(X):
             return decompose(X, wanted, "qr")
-        _warn_unresolved(wanted, found, solver, resolved(solver, A.shape[0], A.dtype))
-        found = found._replace(rank=wanted.number)
-    return _finish(A, solver, found)
+        found = warn_unresolved(wanted, found, solver, A.dtype)
+    try:
+        triplets, energy = gram.ritz(A, found.vectors)
+    except linalg.LinAlgError as failure:
+        raise ValueError(
+            f"These snapshots have numerical rank below {found.vectors.shape[1]}: ask for fewer "
+            "modes."
+        ) from failure
+    error = found.error[: len(triplets.values)] * triplets.values + rounding(triplets, A.dtype)
+    return decomposition(
+        A.X, triplets, found.rank, error, A.mean, energy, solver, A.n_passes, A.transposed
+    )
 
 
-class _Left(NamedTuple):
+def rounding(triplets: Triplets, dtype: Any) -> NDArray[np.float64]:
+    """What rounding may do to the singular values of products with left vectors, in `dtype`."""
+    values, eps = triplets.values, float(np.finfo(dtype).eps)
+    size: NDArray[np.float64] = np.full_like(values, EPS * len(triplets.left) ** 0.5 * values[0])
+    if eps > EPS:
+        size += eps * values + (eps * values[0]) ** 2 / values
+    return size
+
+
+class Left(NamedTuple):
     """Left singular vectors."""
 
     vectors: NDArray[np.float64]
@@ -128,7 +146,7 @@ def _svd(X: NDArray[Any], wanted: Wanted) -> Decomposition:
     )
     energy = float(values @ values)
     rank = choose_rank(values, energy, wanted.n_components, resolved("svd", len(values), X.dtype))
-    return _decomposition(
+    return decomposition(
         X,
         Triplets(U, values, Vt),
         rank,
@@ -140,25 +158,31 @@ def _svd(X: NDArray[Any], wanted: Wanted) -> Decomposition:
     )
 
 
-def _gram(A: Centred, wanted: Wanted) -> _Left:
-    K = gram.gram(A)
+def _gram(A: Centred, wanted: Wanted) -> Left:
+    return left_of_gram(gram.gram(A), A.dtype, wanted)
+
+
+def left_of_gram(K: NDArray[np.float64], dtype: Any, wanted: Wanted) -> Left:
+    """Left singular vectors from a Gram matrix (lower triangle), whose products were in `dtype`."""
     p = len(K)
-    spare = 0 if A.dtype == np.float64 else OVERSAMPLING
+    spare = 0 if dtype == np.float64 else OVERSAMPLING
     squares, vectors = gram.largest_eigh(K, min(p, wanted.number + spare) if wanted.number else p)
     values = np.sqrt(np.maximum(squares, 0.0))
-    rank = _rank(values, A.energy, A, wanted, "gram")
-    angle = np.finfo(A.dtype).eps * p**0.5 * values[0] ** 2 / np.maximum(squares, 1e-300)
+    rank = _rank(values, float(np.trace(K)), dtype, wanted, "gram")
+    angle = np.finfo(dtype).eps * p**0.5 * values[0] ** 2 / np.maximum(squares, 1e-300)
     length = min(len(values), max(rank, wanted.number) + spare)
-    return _Left(vectors[:, :length], rank, np.minimum(angle, 1.0) ** 2)
+    return Left(vectors[:, :length], rank, np.minimum(angle, 1.0) ** 2)
 
 
-def _qr(A: Centred, wanted: Wanted) -> _Left:
+def _qr(A: Centred, wanted: Wanted) -> Left:
     vectors, values, _ = linalg.svd(gram.triangle(A).T)
-    rank = choose_rank(values, A.energy, wanted.n_components, resolved("qr", len(values), A.dtype))
-    return _Left(vectors[:, :rank], rank, np.zeros(rank))
+    rank = choose_rank(
+        values, float(values @ values), wanted.n_components, resolved("qr", len(values), A.dtype)
+    )
+    return Left(vectors[:, :rank], rank, np.zeros(rank))
 
 
-def _krylov(A: Centred, wanted: Wanted) -> _Left:
+def _krylov(A: Centred, wanted: Wanted) -> Left:
     leading = leading_left(A, wanted.number, wanted.tol)
     if leading.error.max() > wanted.tol:
         warnings.warn(
@@ -168,50 +192,32 @@ def _krylov(A: Centred, wanted: Wanted) -> _Left:
             stacklevel=6,
         )
     values, energy = leading.values, float(leading.values @ leading.values)
-    return _Left(leading.left, _rank(values, energy, A, wanted, "krylov"), leading.error)
+    return Left(leading.left, _rank(values, energy, A.dtype, wanted, "krylov"), leading.error)
 
 
 def _rank(
-    values: NDArray[np.float64], energy: float, A: Centred, wanted: Wanted, solver: str
+    values: NDArray[np.float64], energy: float, dtype: Any, wanted: Wanted, solver: str
 ) -> int:
     """The rank asked for, or as much of it as a squared matrix resolves."""
-    floor = resolved(solver, A.shape[0], A.dtype)
+    floor = resolved(solver, 1, dtype)
     possible = int(np.sum(values > floor * values[0])) or 1
     n_components = min(wanted.number, possible) or wanted.n_components
     return choose_rank(values, energy, n_components, floor)
 
 
-def _warn_unresolved(wanted: Wanted, found: _Left, solver: str, floor: float) -> None:
+def warn_unresolved(wanted: Wanted, found: Left, solver: str, dtype: Any) -> Left:
+    """Warn that modes asked for are below what the solver resolves, and let them be."""
     warnings.warn(
         f"Singular values {found.rank + 1} to {wanted.n_components} are below "
-        f"{floor:.1e} of the first, which is all that solver "
-        f"'{solver}' resolves: these modes are noise of rounding. solver='qr' resolves 1e-16.",
+        f"{resolved(solver, 1, dtype):.1e} of the first, which is all that solver '{solver}' "
+        "resolves: these modes are noise of rounding. solver='qr' resolves 1e-16.",
         ConvergenceWarning,
         stacklevel=6,
     )
+    return found._replace(rank=wanted.number)
 
 
-def _finish(A: Centred, solver: str, found: _Left) -> Decomposition:
-    """Modes, refined values and coefficients from left vectors, in one more pass."""
-    try:
-        triplets = gram.ritz(A, found.vectors)
-    except linalg.LinAlgError as failure:
-        raise ValueError(
-            f"These snapshots have numerical rank below {found.vectors.shape[1]}: ask for fewer "
-            "modes."
-        ) from failure
-    values = triplets.values
-    eps = np.finfo(A.dtype).eps
-    rounding = EPS * len(triplets.left) ** 0.5 * values[0]
-    if A.dtype != np.float64:
-        rounding = rounding + eps * values + (eps * values[0]) ** 2 / values
-    error = found.error[: len(values)] * values + rounding
-    return _decomposition(
-        A.X, triplets, found.rank, error, A.mean, A.energy, solver, A.n_passes, A.transposed
-    )
-
-
-def _decomposition(
+def decomposition(
     X: Any,
     triplets: Triplets,
     rank: int,

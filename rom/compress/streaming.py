@@ -10,15 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from rom.compress import incremental
 from rom.compress.gram import fix_signs
-from rom.compress.incremental import Factor, Keep
+from rom.compress.incremental import Factor
 from rom.compress.solvers import EPS, Decomposition, resolved
 
 if TYPE_CHECKING:
     from rom.compress.pod import POD
-
-# As `one_pass` has it: rows kept per mode, and the share of unwanted energy that may be dropped.
-KEPT_PER_MODE = 2
-DROPPED_SHARE = 0.05
 
 
 def update(pod: POD, X: NDArray) -> None:
@@ -31,7 +27,7 @@ def update(pod: POD, X: NDArray) -> None:
         factor.stack = [len(held)]
         factor.kept = float(np.vecdot(held, held).sum(dtype=np.float64))
     before = factor.kept
-    keep = _keep(pod, X.shape[1], n_old + n_new)
+    keep = incremental.keep_for(pod.n_components, min(n_old + n_new, X.shape[1]))
     work = np.vstack([held, X - pod.mean_, np.empty((int(pod.center), X.shape[1]), dtype)])
     if pod.center:  # rows and means are counted from the mean so far
         factor.counts[:] = n_old
@@ -41,14 +37,6 @@ def update(pod: POD, X: NDArray) -> None:
     energy = factor.kept + factor.discarded + pod.energy_ - before
     found = _modes(pod, factor, whole_mean, energy)
     pod._keep(found, n_old + n_new)
-
-
-def _keep(pod: POD, n_space: int, n_time: int) -> Keep:
-    n = pod.n_components
-    full = min(n_time, n_space)
-    if isinstance(n, Integral):
-        return Keep(min(full, KEPT_PER_MODE * int(n) + 10))
-    return Keep(full, 1e-14 if n is None else DROPPED_SHARE * (1 - float(n)))
 
 
 def _modes(pod: POD, factor: Factor, mean: NDArray, energy: float) -> Decomposition:

@@ -17,6 +17,7 @@ Snapshots = xr.DataArray | xr.Dataset
 # Scalar coordinates that say where a field was taken; others (a run, a member) may differ.
 PLACES = ("level", "lev", "plev", "height", "depth", "lat", "lon", "latitude", "longitude")
 ARRAY_DIMS = ("time", "feature")
+BLOCK_BYTES = 32 * 2**20  # of lazy files; some are read side by side
 
 
 def open_snapshots(
@@ -89,13 +90,33 @@ def _open_one(item: Any, var: str | Sequence[str] | None, chunks: Any) -> Snapsh
     check_snapshots(X)
     if chunks is not None:
         return X.chunk(chunks)
-    return cut_along_time(X) if is_file else X
+    return cut_as_stored(X) if is_file else X
 
 
-def cut_along_time(X: Any) -> Any:
-    """`X` in dask blocks of whole states, of dask's usual size."""
+def cut_as_stored(X: Any) -> Any:
+    """`X` in dask blocks of about BLOCK_BYTES, of whole chunks as they are stored.
+
+    Blocks hold whole states, or all times where that is how the chunks are.
+    """
     dim = time_dim(X)
-    return X.chunk({d: "auto" if d == dim else -1 for d in X.dims})
+    fields = [X] if isinstance(X, xr.DataArray) else list(X.data_vars.values())
+    stored: dict[Any, int] = {}
+    for field in fields:
+        for d, size in field.encoding.get("preferred_chunks", {}).items():
+            stored[d] = max(stored.get(d, 1), size if isinstance(size, int) else max(size))
+    cut: set[Any] = {dim}
+    if stored.get(dim, 0) >= X.sizes[dim]:
+        cells = {d for field in fields for d in [d for d in field.dims if d != dim][:1]}
+        cut = {d for d in cells if stored.get(d, X.sizes[d]) < X.sizes[d]} or cut
+    return X.chunk({d: _step(X, d, stored.get(d, 1)) if d in cut else -1 for d in X.dims})
+
+
+def _step(X: Any, d: Any, stored: int) -> int:
+    """Length along `d` of blocks of about BLOCK_BYTES: a multiple of the stored chunks' length."""
+    wanted = max(1, BLOCK_BYTES * X.sizes[d] // max(1, X.nbytes))
+    if stored > 16 * wanted:  # chunks that memory may not hold are read in parts
+        return int(wanted)
+    return int(stored * max(1, wanted // stored))
 
 
 def read_file(path: Path) -> xr.Dataset:

@@ -285,7 +285,7 @@ def moments_of(X: Any, phase: NDArray[np.intp]) -> Moments:
 
     if _cut_along_cells(X):
         parts = [dask.delayed(block_moments)(block, phase) for block in X.to_delayed()[0]]
-        return _side_by_side(dask.compute(*parts))
+        return side_by_side(dask.compute(*parts))
     X = X.rechunk({1: -1})
     edges = np.cumsum([0, *X.chunks[0]])
     parts = [
@@ -300,7 +300,7 @@ def _cut_along_cells(X: Any) -> bool:
     return X.numblocks[0] == 1 and X.numblocks[1] > 1
 
 
-def _side_by_side(parts: Sequence[Moments]) -> Moments:
+def side_by_side(parts: Sequence[Moments]) -> Moments:
     """Moments of all columns, from those of some each."""
     return Moments(
         {

@@ -66,7 +66,9 @@ def test_lazy_model_is_the_eager_one(chunks, always_lazy):
         patch.setattr("rom.data.labels.LAZY_BYTES", 2**30)
         eager = model().fit(data)
     assert eager.compressor_.solver_ == "svd"
-    assert lazy.compressor_.solver_ == ("incremental" if "time" in chunks else "gram")
+    in_time = "time" in chunks
+    assert lazy.compressor_.solver_ == ("incremental" if in_time else "gram")
+    assert lazy.compressor_.n_passes_ == (1 if in_time else 2)
     for name, rtol in (("offset_", 1e-9), ("factor_", 1e-9), ("scale_", 1e-9)):
         np.testing.assert_allclose(
             getattr(lazy.preprocess_, name), getattr(eager.preprocess_, name), rtol=rtol
@@ -123,19 +125,25 @@ def cluster():
         yield made
 
 
-def wide(n_time=400, n_space=20_000):
-    rng = da.random.default_rng(0)
-    noise = rng.normal(size=(n_time, n_space), chunks=(10, -1))
-    U = da.from_array(np.random.default_rng(1).normal(size=(n_time, 5)), chunks=(10, -1))
-    V = np.random.default_rng(2).normal(size=(5, n_space))
+def wide(chunks):
+    """Five modes and noise, (400, 20000)."""
+    n_time, n_space = 400, 20_000
+    noise = da.random.default_rng(0).normal(size=(n_time, n_space), chunks=chunks)
+    rng = np.random.default_rng(1)
+    U = da.from_array(rng.normal(size=(n_time, 5)), chunks=(chunks[0], -1))
+    V = da.from_array(rng.normal(size=(5, n_space)), chunks=(-1, chunks[1]))
     return (U * 3.0 ** -np.arange(5)) @ V + 1e-3 * noise
 
 
+CHUNKS = pytest.mark.parametrize("chunks", [(10, -1), (-1, 500)])
+
+
+@CHUNKS
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_cluster_gives_the_same_and_moves_only_factors(cluster):
+def test_cluster_gives_the_same_and_moves_only_factors(cluster, chunks):
     from distributed import Client
 
-    X = wide()
+    X = wide(chunks)
     alone = rom.POD(5).fit(X)
     with Client(cluster) as client:
         before = sum(moved_bytes(client).values())
@@ -143,8 +151,9 @@ def test_cluster_gives_the_same_and_moves_only_factors(cluster):
         moved = sum(moved_bytes(client).values()) - before
     np.testing.assert_allclose(together.singular_values_, alone.singular_values_, rtol=1e-8)
     np.testing.assert_allclose(together.components_, alone.components_, atol=1e-6)
-    factor = 8 * X.shape[1] * (2 * 5 + 10 + 8 + 3)  # rows kept, sketch, mean and spread
-    assert moved <= 4 * factor < 0.35 * X.nbytes
+    assert together.solver_ == ("gram" if chunks[0] == -1 else "incremental")
+    rows, gram = 8 * X.shape[1] * (2 * 5 + 10 + 8 + 3), 8 * X.shape[0] ** 2
+    assert moved <= 4 * max(rows, gram) < 0.35 * X.nbytes
 
 
 def moved_bytes(client):
@@ -154,21 +163,22 @@ def moved_bytes(client):
     )
 
 
+@CHUNKS
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_cluster_survives_the_loss_of_a_worker(cluster, tmp_path):
+def test_cluster_survives_the_loss_of_a_worker(cluster, tmp_path, chunks):
     from distributed import Client
 
     mark = tmp_path / "killed"
 
     def die_once(block, block_info=None):
-        if block_info and block_info[0]["chunk-location"][0] == 25 and not mark.exists():
+        if block_info and sum(block_info[0]["chunk-location"]) == 25 and not mark.exists():
             mark.touch()
             import os
 
             os._exit(1)
         return block
 
-    X = wide()
+    X = wide(chunks)
     with Client(cluster):
         survived = rom.POD(5).fit(X.map_blocks(die_once, dtype=X.dtype, meta=X._meta))
     assert mark.exists()

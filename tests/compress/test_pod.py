@@ -37,6 +37,7 @@ WAYS = {
     "incremental": ("incremental", np.asarray),
     "rows": ("auto", lambda X: da.from_array(X, chunks=(13, 17))),
     "columns": ("auto", lambda X: da.from_array(X, chunks=(-1, 7))),
+    "gram of rows": ("gram", lambda X: da.from_array(X, chunks=(-1 if len(X) < 61 else 13, 17))),
     "qr of columns": ("qr", lambda X: da.from_array(X, chunks=(-1, 7))),
     "krylov of columns": ("krylov", lambda X: da.from_array(X, chunks=(-1, 7))),
 }
@@ -314,3 +315,22 @@ def test_more_modes_than_single_precision_resolves_are_refused():
     pulse = np.exp(-100 * (x - np.linspace(0.2, 0.8, 40)[:, None]) ** 2).astype(np.float32)
     with pytest.raises(ValueError, match="numerical rank"):
         POD(39).fit(da.from_array(pulse, chunks=(13, -1)))
+
+
+def test_truncated_modes_can_come_back_in_a_stream():
+    X, s = snapshots()
+    short = POD(6).fit(X[:40]).truncated(2)
+    short.partial_fit(X[40:])
+    np.testing.assert_allclose(short.singular_values_, s[:2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("chunks", [(10, -1), (-1, 250)])
+def test_share_of_the_energy_that_memory_cannot_hold_is_named(chunks):
+    X = da.from_array(np.random.default_rng(0).normal(size=(400, 4000)), chunks=chunks)
+    memory = 2**27 + 6_000_000 if chunks[0] == 10 else 14_000_000
+    if chunks[0] == 10:
+        with pytest.warns(ConvergenceWarning, match="modes that max_memory="):
+            POD(0.999, max_memory=memory, tol=0.9).fit(X)
+    else:
+        with pytest.raises(ValueError, match=r"is too little: 39\d modes of 4000 cells"):
+            POD(0.999, max_memory=memory).fit(X)

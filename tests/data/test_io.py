@@ -234,3 +234,19 @@ def test_times_with_units_of_seconds_stay_numbers(tmp_path):
     opened = open_snapshots(write(numbers, tmp_path / "x.nc", "NETCDF4"))
     np.testing.assert_array_equal(opened.time, np.arange(12.0) / 2)
     assert TimeAxis.of(opened).unit == "seconds"
+
+
+@pytest.mark.parametrize(
+    ("stored", "blocks"),
+    [((10, 4, 6), ((20, 20, 20), (8,), (6,))), ((60, 2, 6), ((60,), (2, 2, 2, 2), (6,)))],
+)
+def test_blocks_of_a_file_are_whole_chunks_as_stored(tmp_path, monkeypatch, stored, blocks):
+    monkeypatch.setattr("rom.data.io.BLOCK_BYTES", 60 * 8 * 6 * 8 // 3)
+    field = xr.DataArray(np.zeros((60, 8, 6)), dims=("time", "y", "x"), name="h")
+    field = field.assign_coords(time=np.arange(60.0))
+    if stored[0] == 60:
+        monkeypatch.setattr("rom.data.io.BLOCK_BYTES", 60 * 8 * 6 * 8 // 4)
+    for name, write in (("h.nc", field.to_netcdf), ("h.zarr", field.to_zarr)):
+        key, version = ("chunksizes", {}) if name == "h.nc" else ("chunks", {"zarr_format": 2})
+        write(tmp_path / name, encoding={"h": {key: stored}}, **version)
+        assert open_snapshots(tmp_path / name).chunks == blocks
