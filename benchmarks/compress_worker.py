@@ -138,11 +138,7 @@ def cluster(job: dict) -> dict:
 
 
 def sent(client: Any) -> int:
-    return sum(
-        client.run(
-            lambda dask_worker: sum(m["total"] for m in dask_worker.transfer_outgoing_log)
-        ).values()
-    )
+    return sum(client.run(lambda dask_worker: dask_worker.transfer_outgoing_bytes_total).values())
 
 
 def rates(job: dict) -> dict:

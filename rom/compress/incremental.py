@@ -102,6 +102,11 @@ class Factor:
     bound: float = 0.0
     """Sum over truncations of the largest square discarded: no squared singular value lost more."""
 
+    def __sizeof__(self) -> int:
+        # A cluster places tasks, and counts what it moves, by this.
+        arrays = (self.rows, self.counts, self.means, self.spread, self.sketch)
+        return sum(array.nbytes for array in arrays)
+
 
 def empty(
     n_space: int, dtype: Any, n_phases: int, seed: int = 0, *, spread: bool = False
