@@ -26,8 +26,7 @@ BLOCK_BYTES = 32 * 2**20
 # Of blocks that are not copied.
 WIDE_BLOCK_BYTES = 4 * BLOCK_BYTES
 # As many threads as BLAS is given, which is asked for by this variable where not all are wanted.
-N_THREADS = int(os.environ.get("OMP_NUM_THREADS") or joblib.cpu_count())
-POOL = ThreadPoolExecutor(N_THREADS)
+N_THREADS = int((os.environ.get("OMP_NUM_THREADS") or str(joblib.cpu_count())).split(",")[0])
 
 
 class Triplets(NamedTuple):
@@ -142,7 +141,10 @@ def in_threads(work: Callable[[slice], Any], length: int) -> list[Any]:
     """``work`` on slices of ``range(length)``, side by side: NumPy computes on one core only."""
     edges = np.linspace(0, length, min(length, N_THREADS) + 1).astype(int).tolist()
     parts = [slice(a, b) for a, b in pairwise(edges)]
-    return list(POOL.map(work, parts)) if len(parts) > 1 else [work(parts[0])]
+    if len(parts) == 1:
+        return [work(parts[0])]
+    with ThreadPoolExecutor(len(parts)) as pool:  # a lasting one would hang in a forked process
+        return list(pool.map(work, parts))
 
 
 def _check_finite(block: NDArray[Any], part: slice, transposed: bool) -> None:

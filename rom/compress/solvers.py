@@ -67,14 +67,14 @@ class Decomposition(NamedTuple):
 
 def choose_solver(X: Any, wanted: Wanted) -> str:
     """The solver for snapshots of this shape and chunking."""
+    if wanted.solver == "krylov" and not wanted.number:
+        raise ValueError(
+            "solver='krylov' needs the number of modes: n_components must be an int, but it is "
+            f"{wanted.n_components}."
+        )
     if checks.is_lazy(X):
         return _choose_lazy_solver(X, wanted)
     if wanted.solver != "auto":
-        if wanted.solver == "krylov" and not wanted.number:
-            raise ValueError(
-                "solver='krylov' needs the number of modes: n_components must be an int, but it "
-                f"is {wanted.n_components}."
-            )
         return wanted.solver
     p, q = sorted(X.shape)
     if float(p) ** 2 * q <= DIRECT_SVD_COST:

@@ -306,8 +306,9 @@ def test_solver_that_cannot_read_the_chunks_is_named():
     X = da.from_array(noisy(), chunks=(50, -1))
     with pytest.raises(ValueError, match="6 chunks along time"):
         POD(3, solver="gram").fit(X)
-    with pytest.raises(ValueError, match="n_components must be an int"):
-        POD(0.9, solver="krylov").fit(noisy())
+    for snapshots_ in (noisy(), da.from_array(noisy(), chunks=(-1, 50))):
+        with pytest.raises(ValueError, match="n_components must be an int"):
+            POD(0.9, solver="krylov").fit(snapshots_)
 
 
 def test_more_modes_than_single_precision_resolves_are_refused():
