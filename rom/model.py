@@ -20,6 +20,7 @@ from rom.data.flatten import Flatten
 from rom.data.labels import (
     as_dataset,
     check_free_names,
+    in_memory,
     is_labelled,
     lazy_if_large,
     output_times,
@@ -157,8 +158,8 @@ class ROM(BaseEstimator):
         """
         self._validate_params()
         check_free_names(X)
-        X = lazy_if_large(X)
         gaps = self.compressor is not None and get_tags(self.compressor).input_tags.allow_nan
+        X = in_memory(X) if gaps else lazy_if_large(X)
         self.flatten_ = Flatten(allow_gaps=gaps)
         rows = self.flatten_.fit_transform(X)
         self.n_features_in_ = self.flatten_.n_features_in_

@@ -13,6 +13,7 @@ from rom.data.times import DATETIME64, TimeAxis, time_dim
 # Larger snapshots are read through dask, block by block, so that scaling them makes no second copy.
 LAZY_BYTES = 256 * 2**20
 BLOCK_BYTES = 64 * 2**20
+LARGEST_BYTES = 2**31  # of lazy snapshots that are loaded to fill their gaps
 
 
 def is_labelled(X: Any) -> bool:
@@ -48,6 +49,24 @@ def lazy_if_large(X: Any) -> Any:
     if n_time > n_space:
         return da.from_array(X, chunks=(-(-n_time // n_blocks), -1))
     return da.from_array(X, chunks=(-1, -(-n_space // n_blocks)))
+
+
+def in_memory(X: Any) -> Any:
+    """Snapshots with gaps, which are filled in memory.
+
+    Raises
+    ------
+    ValueError
+        If they are lazy and larger than LARGEST_BYTES.
+    """
+    if not getattr(X, "chunks", None):
+        return X
+    if X.nbytes > LARGEST_BYTES:
+        raise ValueError(
+            f"Gaps are filled in memory, for which lazy snapshots may have {LARGEST_BYTES:.3g} "
+            f"bytes, but these have {X.nbytes:.3g}: take fewer cells or times, or load them."
+        )
+    return X.compute()
 
 
 def _cut_along_cells(X: Any, n_blocks: int) -> Any:

@@ -121,6 +121,19 @@ def test_gaps_go_through_a_model():
     assert np.isfinite(model.score(data))
 
 
+def test_large_and_lazy_gaps_are_filled_in_memory(monkeypatch):
+    monkeypatch.setattr("rom.data.labels.LAZY_BYTES", 0)
+    data = pairs()
+    data["q"] = data.q.where(np.random.default_rng(1).random((60, 24)) > 0.2)
+    gappy = rom.ROM(rom.GappyPOD(4, random_state=0))
+    whole = clone(gappy).fit(data)
+    lazy = clone(gappy).fit(data.chunk({"time": 20}))
+    np.testing.assert_array_equal(lazy.latent_, whole.latent_)
+    monkeypatch.setattr("rom.data.labels.LARGEST_BYTES", 100)
+    with pytest.raises(ValueError, match="filled in memory"):
+        clone(gappy).fit(data.chunk({"time": 20}))
+
+
 def test_families_get_their_parameters_through_a_model():
     runs = [pairs(20).assign_coords(mu=mu) * mu for mu in (1.0, 2.0, 3.0)]
     data = rom.open_snapshots(runs, var=["q", "p"], trajectories=True)
