@@ -17,7 +17,7 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
-from scipy.linalg import blas
+from threadpoolctl import threadpool_limits
 
 from rom import checks
 from rom.compress.progress import byte_bar
@@ -25,6 +25,11 @@ from rom.compress.progress import byte_bar
 BLOCK_BYTES = 32 * 2**20
 # Of blocks that are not copied.
 WIDE_BLOCK_BYTES = 4 * BLOCK_BYTES
+# Of what a core works on at a time, so that it stays in its caches; and of what all add up.
+TILE_BYTES = 8 * 2**20
+STATE_BYTES = 256 * 2**20
+# A vector that A shrinks to this part of the least wanted one betters no value by more than 1e-10.
+NO_HELP = 1e-5
 # As many threads as BLAS is given, which is asked for by this variable where not all are wanted.
 N_THREADS = int((os.environ.get("OMP_NUM_THREADS") or str(joblib.cpu_count())).split(",")[0])
 
@@ -100,18 +105,77 @@ class Centred:
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
         """All columns of A, once: ``(columns, block (p, width))`` in a buffer that is reused."""
-        first = not self.knows_mean
         buffer = np.empty(0, self.dtype)
         for part, raw in self.raw_blocks():
             if buffer.size < raw.size:
                 buffer = np.empty(raw.size, self.dtype)
-            block = buffer[: raw.size].reshape(raw.shape)
-            if first:
-                self.mean[part] = _column_means(raw)
-            mean = (self.mean if self.transposed else self.mean[part]).astype(self.dtype)
-            in_threads(partial(_centre, raw, mean, block), len(raw))
-            yield part, block.T if self.transposed else block
+            yield part, self._centred(part, raw.T if self.transposed else raw, buffer)
         self.knows_mean = True
+
+    def fold(
+        self,
+        step: Callable[[Any, slice, NDArray[Any]], Any],
+        *,
+        centred: bool = True,
+        state_bytes: int = 0,
+    ) -> list[Any]:
+        """Work on all columns of A once, some at a time on each core, while they are in its cache.
+
+        Parameters
+        ----------
+        step : callable
+            ``step(state, columns, block (p, width))`` returns the next state; the first is None.
+        centred : bool
+            Otherwise the blocks are of the snapshots as they are.
+        state_bytes : int
+            Size of a state, of which each core has one.
+
+        Returns
+        -------
+        list
+            The last state of each core that had work.
+        """
+        across = self.shape[0] * self.dtype.itemsize
+        width = max(1, max(TILE_BYTES, state_bytes) // across)
+        n = max(1, min(N_THREADS, STATE_BYTES // max(state_bytes, 1)))
+        buffers = np.empty((n, width * self.shape[0] if centred else 0), self.dtype)
+        states: list[Any] = [None] * n
+
+        def work(core: int, some: slice, start: int, raw: NDArray[Any]) -> None:
+            for a in range(some.start, some.stop, width):
+                b = min(a + width, some.stop)
+                block = raw[a:b].T if self.transposed else raw[:, a:b]
+                columns = slice(start + a, start + b)
+                if centred:
+                    block = self._centred(columns, block, buffers[core])
+                states[core] = step(states[core], columns, block)
+
+        whole = None if checks.is_lazy(self.X) else self.X.nbytes
+        with threadpool_limits(N_THREADS // n, "blas"), ThreadPoolExecutor(n) as pool:
+            for part, raw in self.raw_blocks(whole):
+                shares = slices(part.stop - part.start, n)
+                list(pool.map(partial(work, start=part.start, raw=raw), range(n), shares))
+        self.knows_mean = True
+        return [state for state in states if state is not None]
+
+    def _centred(self, columns: slice, raw: NDArray[Any], buffer: NDArray[Any]) -> NDArray[Any]:
+        """Columns of A (p, width) in a buffer; their means are learnt where not known."""
+        block = _like(raw, buffer)
+        if self.transposed:
+            np.subtract(raw, self.mean.astype(self.dtype)[:, None], out=block)
+        elif self.knows_mean:
+            np.subtract(raw, self.mean[columns].astype(self.dtype), out=block)
+        else:
+            np.copyto(block, raw)
+            share = np.full(len(raw), 1 / len(raw), self.dtype)
+            mean = share @ block
+            np.subtract(block, mean, out=block)
+            self.mean[columns] = mean
+            if self.dtype != np.float64:  # what rounding of the sums left
+                rest = share @ block
+                np.subtract(block, rest, out=block)
+                self.mean[columns] += rest
+        return block
 
     def raw_blocks(self, n_bytes: int | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
         """The snapshots as they are, once: ``(columns of A, part of X)``."""
@@ -125,26 +189,26 @@ class Centred:
                 bar.update(raw.nbytes)
 
 
-def _centre(raw: NDArray[Any], mean: NDArray[Any], out: NDArray[Any], rows: slice) -> None:
-    np.subtract(raw[rows], mean, out=out[rows])
-
-
-def _column_means(raw: NDArray[Any]) -> NDArray[np.float64]:
-    return np.concatenate(in_threads(partial(_some_means, raw), raw.shape[1]))
-
-
-def _some_means(raw: NDArray[Any], columns: slice) -> NDArray[np.float64]:
-    return np.asarray(raw[:, columns].mean(axis=0, dtype=np.float64))
+def _like(array: NDArray[Any], buffer: NDArray[Any]) -> NDArray[Any]:
+    """A part of `buffer` with the shape of `array`, and its order of memory."""
+    if array.strides[0] < array.strides[1]:
+        return buffer[: array.size].reshape(array.shape[::-1]).T
+    return buffer[: array.size].reshape(array.shape)
 
 
 def in_threads(work: Callable[[slice], Any], length: int) -> list[Any]:
     """``work`` on slices of ``range(length)``, side by side: NumPy computes on one core only."""
-    edges = np.linspace(0, length, min(length, N_THREADS) + 1).astype(int).tolist()
-    parts = [slice(a, b) for a, b in pairwise(edges)]
+    parts = slices(length, min(length, N_THREADS))
     if len(parts) == 1:
         return [work(parts[0])]
     with ThreadPoolExecutor(len(parts)) as pool:  # a lasting one would hang in a forked process
         return list(pool.map(work, parts))
+
+
+def slices(length: int, n: int) -> list[slice]:
+    """``range(length)`` in `n` slices of about one size."""
+    edges = np.linspace(0, length, n + 1).astype(int).tolist()
+    return [slice(a, b) for a, b in pairwise(edges)]
 
 
 def _check_finite(block: NDArray[Any], part: slice, transposed: bool) -> None:
@@ -161,19 +225,21 @@ def gram(A: Centred) -> NDArray[np.float64]:
     Products are taken in the precision of the snapshots, block by block; the blocks are summed in
     float64.
     """
-    K = np.zeros((A.shape[0], A.shape[0]), order="F")
-    for _, block in A.blocks():
-        K = add_square(K, block)
-    return K
+    p = A.shape[0]
+
+    def add(K: NDArray[np.float64] | None, _: slice, block: NDArray[Any]) -> NDArray[np.float64]:
+        return add_square(np.zeros((p, p)) if K is None else K, block)
+
+    first, *others = A.fold(add, state_bytes=8 * p**2)
+    for K in others:
+        first += K
+    return first
 
 
 def add_square(K: NDArray[np.float64], block: NDArray[Any]) -> NDArray[np.float64]:
-    """``K + block @ block.T``, the lower triangle, in place; `K` is in Fortran order."""
-    columns, trans = (block, 0) if block.flags.f_contiguous else (block.T, 1)
-    if block.dtype != np.float64:
-        K += blas.ssyrk(1.0, columns, trans=trans, lower=1)
-        return K
-    return blas.dsyrk(1.0, columns, beta=1.0, c=K, trans=trans, lower=1, overwrite_c=1)
+    """``K + block @ block.T``, in place."""
+    K += block @ block.T  # NumPy finds the symmetry, and lets other threads run, as SciPy does not
+    return K
 
 
 def triangle(A: Centred) -> NDArray[np.float64]:
@@ -195,7 +261,7 @@ def largest_eigh(K: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], N
     return values[::-1], vectors[:, ::-1]
 
 
-def ritz(A: Centred, left: NDArray[np.float64]) -> tuple[Triplets, float]:
+def ritz(A: Centred, left: NDArray[np.float64], rank: int) -> tuple[Triplets, float]:
     """The best singular triplets of A with left vectors in the span of `left`, in one pass.
 
     Their values are wrong only to second order in the error of that span.
@@ -205,6 +271,9 @@ def ritz(A: Centred, left: NDArray[np.float64]) -> tuple[Triplets, float]:
     A : Centred
     left : ndarray, shape (p, l)
         Orthonormal columns.
+    rank : int
+        How many triplets are wanted. Further columns serve to better them; those that A takes to
+        too little for that are left out.
 
     Returns
     -------
@@ -212,39 +281,52 @@ def ritz(A: Centred, left: NDArray[np.float64]) -> tuple[Triplets, float]:
     energy : float
         Sum of all squares of A.
     """
-    rows = np.empty((left.shape[1], A.shape[1]), A.dtype)
-    G, energy = np.zeros((left.shape[1],) * 2), 0.0
-    for part, product, squares in _products(A, left):
-        rows[:, part] = product
+    p, n = left.shape
+    rows = np.empty((n, A.shape[1]), A.dtype)
+    # One more row gives the means, which then come out of the products: no block is copied. In
+    # single precision too little would be left.
+    as_is = A.mean_can_wait and A.dtype == np.float64
+    coefficients = np.vstack([left.T, np.full(p, 1 / p)]) if as_is else left.T
+    coefficients = np.ascontiguousarray(coefficients, dtype=A.dtype)
+    off = coefficients[:n].sum(axis=1, keepdims=True)
+
+    def step(
+        state: tuple[NDArray[np.float64], float] | None, columns: slice, block: NDArray[Any]
+    ) -> tuple[NDArray[np.float64], float]:
+        G, energy = state or (np.zeros((n, n)), 0.0)
+        product = coefficients @ block
+        energy += _squares(block)
+        if as_is:
+            A.mean[columns] = mean = product[n]
+            product = product[:n] - off * mean
+            energy -= p * float(mean @ mean)
+        rows[:, columns] = product
         product = product.astype(np.float64, copy=False)
-        G += product @ product.T
-        energy += squares
+        return G + product @ product.T, energy
+
+    states = A.fold(step, centred=not as_is)
+    G = np.sum([state[0] for state in states], axis=0)
+    if n > rank:
+        size = np.sqrt(np.diag(G)[:rank])
+        rounding = 100 * float(np.finfo(A.dtype).eps) * p**0.5 * size.max()
+        turn = _independent(G[rank:, rank:], max(NO_HELP * size.min(), rounding))
+        turn = linalg.block_diag(np.eye(rank), turn)
+        left, G = left @ turn, turn.T @ G @ turn
+        multiply(turn.T, rows)
+        rows = rows[: len(G)]
     mixing, values, right = orthonormal(rows, G)
-    return Triplets(left @ (mixing / values), values, right), energy
+    return Triplets(left @ (mixing / values), values, right), sum(state[1] for state in states)
 
 
-def _products(A: Centred, left: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[Any], float]]:
-    """``leftᵀ A``, some columns at a time, and the sum of squares of these columns."""
-    if not A.mean_can_wait or A.dtype != np.float64:
-        coefficients = np.ascontiguousarray(left.T, dtype=A.dtype)
-        for part, block in A.blocks():
-            yield part, coefficients @ block, _squares(block)
-        return
-    # One more row gives the means, which then come out of the products: no block is copied.
-    n = A.shape[0]
-    coefficients = np.vstack([left.T, np.full(n, 1 / n)])
-    off = coefficients[:-1].sum(axis=1, keepdims=True)
-    for part, raw in A.raw_blocks(WIDE_BLOCK_BYTES):
-        product = coefficients @ raw
-        A.mean[part] = mean = product[-1]
-        yield part, product[:-1] - off * mean, _squares(raw) - n * float(mean @ mean)
+def _independent(G: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
+    """Columns that turn rows with Gram matrix G into orthogonal ones, longer than `floor`."""
+    squares, turn = linalg.eigh(G)
+    return np.asarray(turn[:, squares > floor**2])
 
 
 def _squares(block: NDArray[Any]) -> float:
     rows = block.T if block.flags.f_contiguous else block
-    return sum(
-        in_threads(lambda r: float(np.vecdot(rows[r], rows[r]).sum(dtype=np.float64)), len(rows))
-    )
+    return float(np.vecdot(rows, rows).sum(dtype=np.float64))
 
 
 def orthonormal(

@@ -7,39 +7,46 @@ singular value decomposition, NeurIPS.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rom.compress.gram import WIDE_BLOCK_BYTES, Centred
+from rom.compress.gram import WIDE_BLOCK_BYTES, Centred, in_threads
 
-# Columns in a block, per singular vector wanted. Fewer, longer sweeps suit a loose tolerance: the
-# error falls so fast that a narrow block overshoots by a whole sweep.
-BLOCK_PER_COMPONENT = 0.72
-LOOSE, LOOSE_BLOCK = 1e-5, 0.88
-SINGLE_PRECISION_BLOCK = 1.12  # narrow blocks waste twice as much of a processor twice as fast
-MIN_BLOCK = 8
+# Columns in a block, per singular vector wanted: enough of them that the first block already holds
+# all that is wanted, and a sweep more takes most of the error.
+BLOCK_PER_COMPONENT = 1.28
+# Columns of the sketch that starts it, per column of a block; and columns of A in each, at least.
+SKETCH_PER_COLUMN, MIN_GROUP = 32, 8
+SKETCH_SWEEPS = 2
+# Rows that a core's cache holds of them.
+ROWS_AT_A_TIME = 32
+# An estimate of errors that is exact in the limit only is taken this many times.
+SAFETY = 2.0
 # A sweep that leaves this much of the error has come to rounding: each other takes most of it.
 STALLED = 0.9
 
 
 class Leading(NamedTuple):
-    """The leading left singular vectors of a matrix."""
+    """Orthonormal vectors whose span holds the leading left singular vectors of a matrix."""
 
-    left: NDArray[np.float64]
-    """(p, k), orthonormal columns."""
+    vectors: NDArray[np.float64]
+    """(p, l), l >= k."""
     values: NDArray[np.float64]
-    """Singular values (k,)."""
+    """Singular values (k,), as far as they are known."""
     error: NDArray[np.float64]
-    """Estimated relative error of each (k,)."""
+    """Estimated relative error (k,) of those that the span gives."""
 
 
 def leading_left(A: Centred, k: int, tol: float) -> Leading:
     """The `k` leading left singular vectors of A, as good as singular values to `tol` need.
 
     Each sweep reads A once and multiplies ``A Aᵀ`` with one more block. It ends when the estimate
-    of all `k` errors is below `tol`, when it falls no more, or when the basis is the whole space.
+    of all `k` errors is below `tol`, when it falls no more, or when the basis is the whole space;
+    and one sweep before, where the next block, not multiplied yet, is enough to get there.
 
     Parameters
     ----------
@@ -51,11 +58,7 @@ def leading_left(A: Centred, k: int, tol: float) -> Leading:
         Relative error wanted of the singular values.
     """
     p = A.shape[0]
-    share = LOOSE_BLOCK if tol > LOOSE else BLOCK_PER_COMPONENT
-    if A.dtype != np.float64:
-        share = SINGLE_PRECISION_BLOCK
-    width = min(p, max(MIN_BLOCK, int(np.ceil(share * k))))
-    new = np.linalg.qr(_random_range(A, width))[0]
+    new = _sketched_range(A, min(p, int(np.ceil(BLOCK_PER_COMPONENT * k))))
     basis, image = np.empty((p, 0)), np.empty((p, 0))
     worst = np.inf
     while True:
@@ -64,29 +67,40 @@ def leading_left(A: Centred, k: int, tol: float) -> Leading:
         values, S = np.linalg.eigh((T + T.T) / 2)
         values, S = values[::-1], S[:, ::-1][:, :k]
         left = basis @ S
-        if basis.shape[1] >= k:
-            last = np.linalg.eigvalsh(T[-new.shape[1] :, -new.shape[1] :])[-1]
-            error = _relative_error(values, image @ S - left * values[:k], last)
-            worst, before = error.max(), worst
-            if basis.shape[1] == p or worst <= tol or worst > STALLED * before:
-                return Leading(left, np.sqrt(np.maximum(values[:k], 0.0)), error)
-        new = _next_block(basis, image[:, -new.shape[1] :])
+        # The largest value that the basis does not hold: no more than the last block found, or
+        # than the least of the first one, which came from a sketch of the whole.
+        width = new.shape[1]
+        rest = values[-1]
+        if basis.shape[1] > width:
+            rest = np.linalg.eigvalsh(T[-width:, -width:])[-1]
+        residual = image @ S - left * values[:k]
+        error = _relative_error(values[:k], residual, rest)
+        worst, before = error.max(), worst
+        known = np.sqrt(np.maximum(values[:k], 0.0))
+        if basis.shape[1] == p or worst <= tol or worst > STALLED * before:
+            return Leading(left, known, error)
+        # Residuals in the span shrink what is outside of it by the ratio of the values there and
+        # here: one more sweep, of those vectors that need it, and not multiplied.
+        open_ = error > tol
+        then = np.where(open_, error * np.minimum(rest / values[:k], 1.0) ** 2, error)
+        if then.max() <= tol:
+            return Leading(np.hstack([left, _next_block(left, residual[:, open_])]), known, then)
+        new = _next_block(basis, image[:, -width:])
 
 
 def _relative_error(
-    values: NDArray[np.float64], residual: NDArray[np.float64], last: float
+    values: NDArray[np.float64], residual: NDArray[np.float64], rest: float
 ) -> NDArray[np.float64]:
     """Estimated relative error of singular values ``sqrt(values)`` from residuals (p, k) of A Aᵀ.
 
     The error of an eigenvalue is at most the residual, and at most its square over the distance to
-    the rest of the spectrum; that rest is judged by what the last block found.
+    the `rest` of the spectrum, which is an estimate.
     """
-    k = residual.shape[1]
     floor = np.finfo(np.float64).eps * values[0]  # values below are rounding, and have converged
-    kept = np.maximum(values[:k], floor)
+    kept = np.maximum(values, floor)
     size = np.maximum(np.linalg.norm(residual, axis=0) - floor, 0.0)
-    gap = np.maximum(kept - min(last, values[k - 1]), floor)
-    relative: NDArray[np.float64] = np.minimum(size, size**2 / gap) / (2 * kept)
+    gap = np.maximum(kept - min(rest, values[-1]), floor)
+    relative: NDArray[np.float64] = SAFETY * np.minimum(size, size**2 / gap) / (2 * kept)
     return relative
 
 
@@ -99,13 +113,38 @@ def _next_block(basis: NDArray[np.float64], image: NDArray[np.float64]) -> NDArr
     return new
 
 
-def _random_range(A: Centred, width: int) -> NDArray[np.float64]:
-    """``A Ω`` for a random Ω (q, width): a first guess of the range of A."""
+def _sketched_range(A: Centred, width: int) -> NDArray[np.float64]:
+    """Orthonormal columns (p, width) close to the leading left singular vectors; one reading.
+
+    Those of a sketch, in which every column of A takes part: sums of groups of them, with random
+    signs (Clarkson and Woodruff 2017, Low-rank approximation and regression in input sparsity
+    time, J. ACM 63).
+    """
+    p, q = A.shape
+    n_groups = min(SKETCH_PER_COLUMN * width, max(q // MIN_GROUP, MIN_GROUP * width), q)
     rng = np.random.default_rng(0)
-    product = np.zeros((A.shape[0], width))
-    for _, block in _blocks(A):
-        product += block @ rng.standard_normal((block.shape[1], width), dtype=A.dtype.type)
-    return _project(A, product)
+    sketch = np.zeros((p, n_groups))
+    for part, block in _blocks(A):
+        signs = rng.choice(np.array([-1.0, 1.0], A.dtype), block.shape[1])
+        in_threads(partial(_add_groups, block, signs, part.start, sketch), p)
+    sketch = _project(A, sketch)
+    Q = sketch @ rng.standard_normal((n_groups, width))
+    for _ in range(SKETCH_SWEEPS):
+        Q = np.linalg.qr(sketch @ (sketch.T @ Q))[0]
+    return Q
+
+
+def _add_groups(
+    block: NDArray[Any], signs: NDArray[Any], start: int, sketch: NDArray[np.float64], some: slice
+) -> None:
+    """Add rows of a block, its columns from `start` on dealt out in turn, to those of `sketch`."""
+    n_groups, stop = sketch.shape[1], start + block.shape[1]
+    edges = [start, *range(n_groups * (start // n_groups + 1), stop, n_groups), stop]
+    for a, b in pairwise(edges):
+        columns, groups = slice(a - start, b - start), slice(a % n_groups, a % n_groups + b - a)
+        for first in range(some.start, some.stop, ROWS_AT_A_TIME):
+            rows = slice(first, min(first + ROWS_AT_A_TIME, some.stop))
+            sketch[rows, groups] += block[rows, columns] * signs[columns]
 
 
 def _normal_product(A: Centred, Q: NDArray[np.float64]) -> NDArray[np.float64]:

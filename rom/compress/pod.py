@@ -274,8 +274,8 @@ class POD(Compressor):
         return pod
 
     def _wanted(self, X: Any) -> Wanted:
-        lazily = ONE_PASS_TOLERANCE if checks.is_lazy(X) else 0.0
-        tol = self.tol or max(lazily, TOLERANCE[np.dtype(X.dtype)])
+        in_one_pass = checks.is_lazy(X) and self.solver != "krylov"
+        tol = self.tol or (ONE_PASS_TOLERANCE if in_one_pass else TOLERANCE[np.dtype(X.dtype)])
         memory = parse_bytes(self.max_memory) if self.max_memory else MAX_MEMORY
         return Wanted(self.n_components, self.center, self.solver, tol, memory)
 

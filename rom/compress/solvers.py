@@ -108,13 +108,14 @@ def decompose(X: Any, wanted: Wanted, solver: str) -> Decomposition:
             return decompose(X, wanted, "qr")
         found = warn_unresolved(wanted, found, solver, A.dtype)
     try:
-        triplets, energy = gram.ritz(A, found.vectors)
+        triplets, energy = gram.ritz(A, found.vectors, found.rank)
     except linalg.LinAlgError as failure:
         raise ValueError(
             f"These snapshots have numerical rank below {found.vectors.shape[1]}: ask for fewer "
             "modes."
         ) from failure
-    error = found.error[: len(triplets.values)] * triplets.values + rounding(triplets, A.dtype)
+    values = triplets.values[: found.rank]
+    error = found.error[: found.rank] * values + rounding(triplets, A.dtype)[: found.rank]
     return decomposition(
         A.X, triplets, found.rank, error, A.mean, energy, solver, A.n_passes, A.transposed
     )
@@ -192,7 +193,7 @@ def _krylov(A: Centred, wanted: Wanted) -> Left:
             stacklevel=6,
         )
     values, energy = leading.values, float(leading.values @ leading.values)
-    return Left(leading.left, _rank(values, energy, A.dtype, wanted, "krylov"), leading.error)
+    return Left(leading.vectors, _rank(values, energy, A.dtype, wanted, "krylov"), leading.error)
 
 
 def _rank(
@@ -237,7 +238,7 @@ def decomposition(
     return Decomposition(
         components=components,
         values=values.copy(),
-        error=np.broadcast_to(error, triplets.values.shape)[:rank].copy(),
+        error=np.broadcast_to(error, rank).copy(),
         coefficients=(times * (values * signs)).astype(X.dtype),
         mean=mean,
         energy=energy,

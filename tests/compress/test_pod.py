@@ -103,7 +103,8 @@ def test_no_subspace_of_equal_rank_is_better():
 def test_solvers_agree_in_sign(solver):
     X, _ = snapshots()
     direct = POD(n_components=6).fit(X)
-    blocked = POD(n_components=6, solver=solver).fit(X)
+    tol = 1e-12 if solver == "krylov" else None  # of squares: modes are known to its root
+    blocked = POD(n_components=6, solver=solver, tol=tol).fit(X)
     assert (direct.solver_, blocked.solver_) == ("svd", solver)
     np.testing.assert_allclose(direct.components_, blocked.components_, atol=1e-7)
     largest = np.abs(direct.components_).argmax(axis=1)
@@ -335,3 +336,24 @@ def test_share_of_the_energy_that_memory_cannot_hold_is_named(chunks):
     else:
         with pytest.raises(ValueError, match=r"is too little: 39\d modes of 4000 cells"):
             POD(0.999, max_memory=memory).fit(X)
+
+
+def test_krylov_finds_what_lives_in_a_single_cell():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 5)) @ rng.normal(size=(5, 4000)) + 0.05 * rng.normal(size=(300, 4000))
+    X[:, 1234] += 1000 * rng.normal(size=300)
+    fitted = POD(6, solver="krylov").fit(X)
+    np.testing.assert_allclose(fitted.singular_values_, exact_values(X)[:6], rtol=1e-8)
+    assert np.abs(fitted.components_[:, 1234]).max() > 0.99
+
+
+@settings(max_examples=25)
+@given(decay=st.floats(0.05, 3), tol=st.sampled_from([1e-2, 1e-4, 1e-8]), seed=st.integers(0, 99))
+def test_krylov_keeps_its_tolerance_however_the_spectrum_falls(decay, tol, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(120, 80)) * np.exp(-decay * np.arange(80)) @ rng.normal(size=(80, 400))
+    X += 1e-4 * np.linalg.norm(X) / X.size**0.5 * rng.normal(size=X.shape)
+    fitted = POD(5, solver="krylov", tol=tol).fit(X)
+    off = np.abs(fitted.singular_values_ / exact_values(X)[:5] - 1)
+    assert off.max() <= 2 * tol
+    assert (fitted.singular_value_error_ <= 2 * tol * fitted.singular_values_).all()
