@@ -136,7 +136,7 @@ class Centred:
             The last state of each core that had work.
         """
         across = self.shape[0] * self.dtype.itemsize
-        width = max(1, max(TILE_BYTES, state_bytes) // across)
+        width = max(1, max(TILE_BYTES if centred else BLOCK_BYTES, state_bytes) // across)
         n = max(1, min(N_THREADS, STATE_BYTES // max(state_bytes, 1)))
         buffers = np.empty((n, width * self.shape[0] if centred else 0), self.dtype)
         states: list[Any] = [None] * n
@@ -171,10 +171,8 @@ class Centred:
             mean = share @ block
             np.subtract(block, mean, out=block)
             self.mean[columns] = mean
-            if self.dtype != np.float64:  # what rounding of the sums left
-                rest = share @ block
-                np.subtract(block, rest, out=block)
-                self.mean[columns] += rest
+            if self.dtype != np.float64:  # what rounding of the sum left; too little to take out
+                self.mean[columns] += share @ block
         return block
 
     def raw_blocks(self, n_bytes: int | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
@@ -306,16 +304,15 @@ def ritz(A: Centred, left: NDArray[np.float64], rank: int) -> tuple[Triplets, fl
 
     states = A.fold(step, centred=not as_is)
     G = np.sum([state[0] for state in states], axis=0)
+    energy = float(sum(state[1] for state in states))
+    turn = np.eye(n)
     if n > rank:
         size = np.sqrt(np.diag(G)[:rank])
         rounding = 100 * float(np.finfo(A.dtype).eps) * p**0.5 * size.max()
-        turn = _independent(G[rank:, rank:], max(NO_HELP * size.min(), rounding))
-        turn = linalg.block_diag(np.eye(rank), turn)
-        left, G = left @ turn, turn.T @ G @ turn
-        multiply(turn.T, rows)
-        rows = rows[: len(G)]
-    mixing, values, right = orthonormal(rows, G)
-    return Triplets(left @ (mixing / values), values, right), sum(state[1] for state in states)
+        others = _independent(G[rank:, rank:], max(NO_HELP * size.min(), rounding))
+        turn = linalg.block_diag(np.eye(rank), others)
+    mixing, values, right = orthonormal(rows, turn.T @ G @ turn, turn)
+    return Triplets(left @ turn @ (mixing / values), values, right), energy
 
 
 def _independent(G: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
@@ -330,33 +327,36 @@ def _squares(block: NDArray[Any]) -> float:
 
 
 def orthonormal(
-    rows: NDArray[Any], G: NDArray[np.float64]
+    rows: NDArray[Any], G: NDArray[np.float64], turn: NDArray[np.float64] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[Any]]:
     """Singular values and right singular vectors of `rows`, which are overwritten.
 
     Parameters
     ----------
     rows : ndarray, shape (l, q)
-        Linearly independent.
-    G : ndarray, shape (l, l)
-        ``rows @ rows.T``, summed in float64.
+        Linearly independent, after the turn.
+    G : ndarray, shape (m, m)
+        ``rows @ rows.T`` of the turned rows, summed in float64.
+    turn : ndarray, shape (l, m), optional
+        Take ``turn.T @ rows`` for the rows.
 
     Returns
     -------
-    mixing : ndarray, shape (l, l)
-        ``rows = mixing @ right``, of the rows as they came.
-    values : ndarray, shape (l,)
+    mixing : ndarray, shape (m, m)
+        ``rows = mixing @ right``, of the turned rows as they came.
+    values : ndarray, shape (m,)
         Singular values.
-    right : ndarray, shape (l, q)
-        Right singular vectors: `rows`, overwritten.
+    right : ndarray, shape (m, q)
+        Right singular vectors: the first `rows`, overwritten.
     """
     # Scaled to unit rows the Cholesky factor is exact to rounding also for weak ones.
     size = np.sqrt(np.diag(G))
     C = linalg.cholesky(G / np.outer(size, size), lower=True)
     triangle = C.T * size  # rows = triangleᵀ W, with W of orthonormal rows
     P, values, _ = linalg.svd(triangle)
-    multiply(P.T @ linalg.solve_triangular(C, np.diag(1 / size), lower=True), rows)
-    return triangle.T @ P, values, rows
+    inverse = P.T @ linalg.solve_triangular(C, np.diag(1 / size), lower=True)
+    multiply(inverse if turn is None else inverse @ turn.T, rows)
+    return triangle.T @ P, values, rows[: len(G)]
 
 
 def row_gram(rows: NDArray[Any]) -> NDArray[np.float64]:

@@ -24,9 +24,10 @@ SKETCH_PER_COLUMN, MIN_GROUP = 32, 8
 SKETCH_SWEEPS = 2
 # Rows that a core's cache holds of them.
 ROWS_AT_A_TIME = 32
-# An estimate of errors that is exact in the limit only is taken this many times.
-SAFETY = 2.0
-# A sweep that leaves this much of the error has come to rounding: each other takes most of it.
+# An estimate of errors that is exact in the limit only is taken this many times, and the values
+# that are not known yet as this much larger than what was seen of them.
+SAFETY, UNSEEN = 2.0, 1.3
+# A sweep that leaves this much of an error near rounding has come to it.
 STALLED = 0.9
 
 
@@ -41,12 +42,13 @@ class Leading(NamedTuple):
     """Estimated relative error (k,) of those that the span gives."""
 
 
-def leading_left(A: Centred, k: int, tol: float) -> Leading:
+def leading_left(A: Centred, k: int, tol: float, most: int | None = None) -> Leading:
     """The `k` leading left singular vectors of A, as good as singular values to `tol` need.
 
     Each sweep reads A once and multiplies ``A Aᵀ`` with one more block. It ends when the estimate
-    of all `k` errors is below `tol`, when it falls no more, or when the basis is the whole space;
-    and one sweep before, where the next block, not multiplied yet, is enough to get there.
+    of all `k` errors is below `tol`, when rounding keeps it from falling, or when the basis is
+    the whole space; and one sweep before, where the next block, not multiplied yet, is enough to
+    get there.
 
     Parameters
     ----------
@@ -56,6 +58,8 @@ def leading_left(A: Centred, k: int, tol: float) -> Leading:
         At most p.
     tol : float
         Relative error wanted of the singular values.
+    most : int, optional
+        Give up before the basis is larger; p where not given.
     """
     p = A.shape[0]
     new = _sketched_range(A, min(p, int(np.ceil(BLOCK_PER_COMPONENT * k))))
@@ -74,10 +78,14 @@ def leading_left(A: Centred, k: int, tol: float) -> Leading:
         if basis.shape[1] > width:
             rest = np.linalg.eigvalsh(T[-width:, -width:])[-1]
         residual = image @ S - left * values[:k]
+        rest *= UNSEEN
         error = _relative_error(values[:k], residual, rest)
         worst, before = error.max(), worst
         known = np.sqrt(np.maximum(values[:k], 0.0))
-        if basis.shape[1] == p or worst <= tol or worst > STALLED * before:
+        rounding = 10 * np.finfo(A.dtype).eps * values[0] / max(values[k - 1], 1e-300)
+        stalled = STALLED * before < worst < rounding
+        full = basis.shape[1] == p or basis.shape[1] + width > (most or p + width)
+        if worst <= tol or stalled or full:
             return Leading(left, known, error)
         # Residuals in the span shrink what is outside of it by the ratio of the values there and
         # here: one more sweep, of those vectors that need it, and not multiplied.
@@ -123,11 +131,11 @@ def _sketched_range(A: Centred, width: int) -> NDArray[np.float64]:
     p, q = A.shape
     n_groups = min(SKETCH_PER_COLUMN * width, max(q // MIN_GROUP, MIN_GROUP * width), q)
     rng = np.random.default_rng(0)
-    sketch = np.zeros((p, n_groups))
+    sketch = np.zeros((p, n_groups), A.dtype)
     for part, block in _blocks(A):
         signs = rng.choice(np.array([-1.0, 1.0], A.dtype), block.shape[1])
         in_threads(partial(_add_groups, block, signs, part.start, sketch), p)
-    sketch = _project(A, sketch)
+    sketch = _project(A, sketch.astype(np.float64))
     Q = sketch @ rng.standard_normal((n_groups, width))
     for _ in range(SKETCH_SWEEPS):
         Q = np.linalg.qr(sketch @ (sketch.T @ Q))[0]
@@ -135,7 +143,7 @@ def _sketched_range(A: Centred, width: int) -> NDArray[np.float64]:
 
 
 def _add_groups(
-    block: NDArray[Any], signs: NDArray[Any], start: int, sketch: NDArray[np.float64], some: slice
+    block: NDArray[Any], signs: NDArray[Any], start: int, sketch: NDArray[Any], some: slice
 ) -> None:
     """Add rows of a block, its columns from `start` on dealt out in turn, to those of `sketch`."""
     n_groups, stop = sketch.shape[1], start + block.shape[1]

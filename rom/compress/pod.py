@@ -43,8 +43,9 @@ class POD(Compressor):
         ``incremental``: one pass over the rows, truncating on the way; for lazy snapshots, whose
         ``gram`` takes two.
         ``auto`` takes ``svd`` for small arrays, ``krylov`` or ``gram`` by cost for large ones
-        (``qr`` after ``gram`` where that did not resolve what was asked for), and for lazy ones
-        ``gram`` if each chunk holds all times, else ``incremental``.
+        (``gram`` after ``krylov`` where the spectrum falls too slowly for it, ``qr`` after
+        ``gram`` where that did not resolve what was asked for), and for lazy ones ``gram`` if
+        each chunk holds all times, else ``incremental``.
     tol : float or None, default=None
         Relative error wanted of the singular values: ``krylov`` iterates until its estimate is
         below, ``incremental`` warns where its estimate is above. None: 1e-8 in float64, 1e-6 in

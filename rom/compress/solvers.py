@@ -103,6 +103,8 @@ def decompose(X: Any, wanted: Wanted, solver: str) -> Decomposition:
         return _svd(X, wanted)
     A = Centred(X, wanted.center)
     found = {"gram": _gram, "qr": _qr, "krylov": _krylov}[solver](A, wanted)
+    if solver == "krylov" and wanted.solver == "auto" and found.error.max() > wanted.tol:
+        solver, found = "gram", _gram(A, wanted)  # the spectrum falls too slowly for few sweeps
     if found.rank < wanted.number:
         if wanted.solver == "auto" and not checks.is_lazy(X):
             return decompose(X, wanted, "qr")
@@ -184,8 +186,9 @@ def _qr(A: Centred, wanted: Wanted) -> Left:
 
 
 def _krylov(A: Centred, wanted: Wanted) -> Left:
-    leading = leading_left(A, wanted.number, wanted.tol)
-    if leading.error.max() > wanted.tol:
+    most = A.shape[0] // 4 if wanted.solver == "auto" else None
+    leading = leading_left(A, wanted.number, wanted.tol, most)
+    if leading.error.max() > wanted.tol and not most:
         warnings.warn(
             f"Krylov iteration came to rest with singular values known to "
             f"{leading.error.max():.1e}; tol is {wanted.tol:.1e}. solver='gram' or 'qr' is exact.",

@@ -347,7 +347,7 @@ def test_krylov_finds_what_lives_in_a_single_cell():
     assert np.abs(fitted.components_[:, 1234]).max() > 0.99
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(decay=st.floats(0.05, 3), tol=st.sampled_from([1e-2, 1e-4, 1e-8]), seed=st.integers(0, 99))
 def test_krylov_keeps_its_tolerance_however_the_spectrum_falls(decay, tol, seed):
     rng = np.random.default_rng(seed)
@@ -357,3 +357,12 @@ def test_krylov_keeps_its_tolerance_however_the_spectrum_falls(decay, tol, seed)
     off = np.abs(fitted.singular_values_ / exact_values(X)[:5] - 1)
     assert off.max() <= 2 * tol
     assert (fitted.singular_value_error_ <= 2 * tol * fitted.singular_values_).all()
+
+
+def test_auto_turns_to_the_gram_matrix_where_the_spectrum_falls_too_slowly(monkeypatch):
+    monkeypatch.setattr(solvers, "DIRECT_SVD_COST", 0)
+    X = np.random.default_rng(0).normal(size=(200, 500))  # a plateau: no Krylov iteration is fast
+    fitted = POD(5).fit(X)
+    assert fitted.solver_ == "gram"
+    np.testing.assert_allclose(fitted.singular_values_, exact_values(X)[:5], rtol=1e-12)
+    assert POD(5).fit(X @ np.diag(0.7 ** np.arange(500))).solver_ == "krylov"
