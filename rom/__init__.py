@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from rom.rollout.result import Rollout as Rollout
     from rom.rollout.result import Status as Status
     from rom.rollout.run import rollout as rollout
+    from rom.select import select_model as select_model
     from rom.store import load as load
 
 __version__ = "0.1.0"
@@ -72,6 +73,7 @@ _HOME = {
     "check": "rom.rollout.check",
     "load": "rom.store",
     "open_snapshots": "rom.data.io",
+    "select_model": "rom.select",
 }
 _MODULES = ("datasets", "fom", "rollout")  # rom.rollout is a package that can be called
 
