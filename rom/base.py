@@ -82,7 +82,7 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return self._transform(self._check(X, reset=False))
 
     def fit_transform(self, X: Any, y: ArrayLike | None = None) -> NDArray:
-        """Fit, and give the latent states of `X` (as :meth:`transform` does, to rounding)."""
+        """Fit, and give the latent states of `X`: those of :meth:`transform`, if the fit is exact."""
         Z = self._fit_transform(self._check(X, reset=True), y)
         _to_c_order(self)
         return Z
@@ -244,14 +244,11 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
                 "but the target y is None: give y (dz/dt, one row per row of Z) or the sample "
                 "times t. Unit spacing is never assumed."
             )
-        inside = np.diff(trajectory) == 0
         self.n_inputs_ = 0 if series.u is None else series.u.shape[1]
-        self.dt_ = (
-            float("nan")
-            if series.t is None or not inside.any()
-            else float(np.median(np.diff(series.t)[inside]))
-        )
-        self.bound_ = 100.0 * float(np.sqrt((states**2).sum(axis=1).max())) or float("inf")
+        steps = np.empty(0) if series.t is None else np.diff(series.t)[np.diff(trajectory) == 0]
+        self.dt_ = float(np.median(steps)) if steps.size else float("nan")
+        largest = np.einsum("ij,ij->i", states, states).max()
+        self.bound_ = 100.0 * float(np.sqrt(largest)) or float("inf")
         self._fit_series(series)
         _to_c_order(self)
         return self

@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_array, validate_data
 
+# From so many rows and columns on the threads of BLAS pay.
+WIDE = 64
+
 
 def is_lazy(X: object) -> bool:
     """Whether `X` is a dask array, which only a compressor may read, block by block."""
@@ -67,8 +70,10 @@ def check_rows(
 def check_finite(values: NDArray, name: str, *, allow_nan: bool = False) -> None:
     """Refuse NaN and infinity in a 2-D array, naming the first place and the count."""
     with np.errstate(invalid="ignore", over="ignore"):
-        # A sum is not finite where a number is not; a mask would take memory, and BLAS has threads.
-        if np.isfinite(values @ np.ones(values.shape[1], values.dtype)).all():
+        # A sum is not finite where a number is not; a mask would take memory. BLAS has threads.
+        wide = min(values.shape) >= WIDE
+        total = values @ np.ones(values.shape[1], values.dtype) if wide else values.sum()
+        if np.isfinite(total).all():
             return
     finite = np.isfinite(values)
     if allow_nan:

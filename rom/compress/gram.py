@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -30,6 +30,10 @@ TILE_BYTES = 8 * 2**20
 STATE_BYTES = 256 * 2**20
 # A vector that A shrinks to this part of the least wanted one betters no value by more than 1e-10.
 NO_HELP = 1e-5
+# Rows and columns that say how large means are, and the part of a variance that may be lost where
+# they are taken out of sums of squares.
+PROBE = 500
+DIGITS_LEFT = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-4}
 # As many threads as BLAS is given, which is asked for by this variable where not all are wanted.
 N_THREADS = int((os.environ.get("OMP_NUM_THREADS") or str(joblib.cpu_count())).split(",")[0])
 
@@ -100,8 +104,24 @@ class Centred:
 
     @property
     def mean_can_wait(self) -> bool:
-        """Whether the mean is constant along columns of A, and can be taken out of products."""
-        return self.center and not self.transposed
+        """Whether means along columns of A may be taken out of products, with no digits lost."""
+        return self.center and not self.transposed and self.mean_is_small
+
+    def probe(self) -> NDArray[np.float64]:
+        """Some rows and columns of the snapshots; none of lazy ones, which are read in order."""
+        if checks.is_lazy(self.X):
+            return np.empty((0, 0))
+        rows, columns = (-(-length // PROBE) for length in self.X.shape)
+        return np.asarray(self.X[::rows, ::columns], dtype=np.float64)
+
+    @cached_property
+    def mean_is_small(self) -> bool:
+        """Whether squares of the means leave digits for those of the anomalies."""
+        if checks.is_lazy(self.X):
+            return False
+        some = self.probe()
+        mean, spread = np.mean(some.mean(axis=0) ** 2), np.mean(some.var(axis=0))
+        return bool(float(np.finfo(self.dtype).eps) * mean <= DIGITS_LEFT[self.dtype] * spread)
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
         """All columns of A, once: ``(columns, block (p, width))`` in a buffer that is reused."""
@@ -162,18 +182,26 @@ class Centred:
         """Columns of A (p, width) in a buffer; their means are learnt where not known."""
         block = _like(raw, buffer)
         if self.transposed:
-            np.subtract(raw, self.mean.astype(self.dtype)[:, None], out=block)
+            self._subtract(raw, self.mean[:, None], block)
         elif self.knows_mean:
-            np.subtract(raw, self.mean[columns].astype(self.dtype), out=block)
+            self._subtract(raw, self.mean[columns], block)
         else:
             np.copyto(block, raw)
             share = np.full(len(raw), 1 / len(raw), self.dtype)
             mean = share @ block
             np.subtract(block, mean, out=block)
             self.mean[columns] = mean
-            if self.dtype != np.float64:  # what rounding of the sum left; too little to take out
-                self.mean[columns] += share @ block
+            rest = share @ block  # what rounding of the sum left
+            self.mean[columns] += rest
+            if not self.mean_is_small:
+                np.subtract(block, rest, out=block)
         return block
+
+    def _subtract(self, raw: NDArray[Any], mean: NDArray[np.float64], block: NDArray[Any]) -> None:
+        rounded = mean.astype(self.dtype)
+        np.subtract(raw, rounded, out=block)
+        if self.dtype != np.float64 and not self.mean_is_small:
+            np.subtract(block, (mean - rounded).astype(self.dtype), out=block)
 
     def raw_blocks(self, n_bytes: int | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
         """The snapshots as they are, once: ``(columns of A, part of X)``."""
@@ -196,7 +224,7 @@ def _like(array: NDArray[Any], buffer: NDArray[Any]) -> NDArray[Any]:
 
 def in_threads(work: Callable[[slice], Any], length: int) -> list[Any]:
     """``work`` on slices of ``range(length)``, side by side: NumPy computes on one core only."""
-    parts = slices(length, min(length, N_THREADS))
+    parts = slices(length, max(1, min(length, N_THREADS)))
     if len(parts) == 1:
         return [work(parts[0])]
     with ThreadPoolExecutor(len(parts)) as pool:  # a lasting one would hang in a forked process
@@ -256,6 +284,8 @@ def largest_eigh(K: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], N
     """The `k` largest eigenvalues of a symmetric `K` (lower triangle) and their vectors."""
     p = len(K)
     values, vectors = linalg.eigh(K, subset_by_index=(p - k, p - 1), check_finite=False)
+    if len(values) < k:  # LAPACK may lose some of a cluster
+        values, vectors = (each[..., -k:] for each in linalg.eigh(K, check_finite=False))
     return values[::-1], vectors[:, ::-1]
 
 

@@ -21,6 +21,10 @@ from rom.compress.gram import WIDE_BLOCK_BYTES, Centred, in_threads
 BLOCK_PER_COMPONENT = 1.28
 # Columns of the sketch that starts it, per column of a block; and columns of A in each, at least.
 SKETCH_PER_COLUMN, MIN_GROUP = 32, 8
+MIN_BLOCK = 8
+# A block ends where squared values have fallen by this: of more that are as large as the last one
+# wanted than a block has columns, Krylov iteration finds only as many.
+CROWDED = 1.5
 SKETCH_SWEEPS = 2
 # Rows that a core's cache holds of them.
 ROWS_AT_A_TIME = 32
@@ -42,7 +46,7 @@ class Leading(NamedTuple):
     """Estimated relative error (k,) of those that the span gives."""
 
 
-def leading_left(A: Centred, k: int, tol: float, most: int | None = None) -> Leading:
+def leading_left(A: Centred, k: int, tol: float, most: int = 0) -> Leading:
     """The `k` leading left singular vectors of A, as good as singular values to `tol` need.
 
     Each sweep reads A once and multiplies ``A Aᵀ`` with one more block. It ends when the estimate
@@ -59,41 +63,83 @@ def leading_left(A: Centred, k: int, tol: float, most: int | None = None) -> Lea
     tol : float
         Relative error wanted of the singular values.
     most : int, optional
-        Give up before the basis is larger; p where not given.
+        Give up before the basis is larger; never where it is 0.
     """
     p = A.shape[0]
-    new = _sketched_range(A, min(p, int(np.ceil(BLOCK_PER_COMPONENT * k))))
-    basis, image = np.empty((p, 0)), np.empty((p, 0))
-    worst = np.inf
+    new = _sketched_range(A, k)
+    given_up = Leading(np.empty((p, 0)), np.ones(k), np.full(k, np.inf))
+    if 0 < most < new.shape[1]:
+        return given_up
+    found = _Ritz.of(A, np.empty((p, 0)), np.empty((p, 0)), new, k)
+    if new.shape[1] < p and CROWDED * found.rest > found.values[k - 1]:
+        if most:
+            return given_up
+        found = _Ritz.of(A, np.empty((p, 0)), np.empty((p, 0)), np.eye(p), k)
+    before = np.inf
     while True:
+        worst, width = found.error.max(), found.width
+        rounding = 10 * np.finfo(A.dtype).eps * found.values[0] / max(found.values[k - 1], 1e-300)
+        size = found.basis.shape[1]
+        full = size == p or size + width > most > 0
+        if worst <= tol or STALLED * before < worst < rounding or full:
+            return Leading(found.left, found.singular_values, found.error)
+        # Residuals in the span shrink what is outside of it by the ratio of the values there and
+        # here: one more sweep, of those vectors that need it, and not multiplied.
+        open_ = found.error > tol
+        shrunk = np.minimum(UNSEEN * found.rest / found.values[:k], 1.0) ** 2
+        then = np.where(open_, found.error * shrunk, found.error)
+        if then.max() <= tol:
+            last = _next_block(found.left, found.residual[:, open_])
+            return Leading(np.hstack([found.left, last]), found.singular_values, then)
+        new = _next_block(found.basis, found.image[:, -width:])
+        found, before = _Ritz.of(A, found.basis, found.image, new, k), worst
+
+
+class _Ritz(NamedTuple):
+    """What a basis (p, m) and its image ``A Aᵀ basis`` say of the k leading eigenvectors."""
+
+    basis: NDArray[np.float64]
+    image: NDArray[np.float64]
+    width: int
+    """Columns of the last block of the basis."""
+    values: NDArray[np.float64]
+    """Ritz values (m,)."""
+    left: NDArray[np.float64]
+    """Ritz vectors (p, k)."""
+    residual: NDArray[np.float64]
+    """Their residuals (p, k)."""
+    rest: float
+    """The largest eigenvalue that the basis does not hold: no more than the last block found, or
+    than the least of the first one, which came from a sketch of the whole."""
+    error: NDArray[np.float64]
+    """Estimated relative error of the singular values (k,)."""
+
+    @property
+    def singular_values(self) -> NDArray[np.float64]:
+        """As far as they are known (k,)."""
+        return np.sqrt(np.maximum(self.values[: self.left.shape[1]], 0.0))
+
+    @classmethod
+    def of(
+        cls,
+        A: Centred,
+        basis: NDArray[np.float64],
+        image: NDArray[np.float64],
+        new: NDArray[np.float64],
+        k: int,
+    ) -> _Ritz:
+        """With one more block of the basis, which is multiplied: one reading."""
         basis, image = np.hstack([basis, new]), np.hstack([image, _normal_product(A, new)])
         T = basis.T @ image
         values, S = np.linalg.eigh((T + T.T) / 2)
         values, S = values[::-1], S[:, ::-1][:, :k]
-        left = basis @ S
-        # The largest value that the basis does not hold: no more than the last block found, or
-        # than the least of the first one, which came from a sketch of the whole.
-        width = new.shape[1]
+        left, width = basis @ S, new.shape[1]
+        residual = image @ S - left * values[:k]
         rest = values[-1]
         if basis.shape[1] > width:
             rest = np.linalg.eigvalsh(T[-width:, -width:])[-1]
-        residual = image @ S - left * values[:k]
-        rest *= UNSEEN
-        error = _relative_error(values[:k], residual, rest)
-        worst, before = error.max(), worst
-        known = np.sqrt(np.maximum(values[:k], 0.0))
-        rounding = 10 * np.finfo(A.dtype).eps * values[0] / max(values[k - 1], 1e-300)
-        stalled = STALLED * before < worst < rounding
-        full = basis.shape[1] == p or basis.shape[1] + width > (most or p + width)
-        if worst <= tol or stalled or full:
-            return Leading(left, known, error)
-        # Residuals in the span shrink what is outside of it by the ratio of the values there and
-        # here: one more sweep, of those vectors that need it, and not multiplied.
-        open_ = error > tol
-        then = np.where(open_, error * np.minimum(rest / values[:k], 1.0) ** 2, error)
-        if then.max() <= tol:
-            return Leading(np.hstack([left, _next_block(left, residual[:, open_])]), known, then)
-        new = _next_block(basis, image[:, -width:])
+        error = _relative_error(values[:k], residual, UNSEEN * rest)
+        return cls(basis, image, width, values, left, residual, float(rest), error)
 
 
 def _relative_error(
@@ -121,14 +167,16 @@ def _next_block(basis: NDArray[np.float64], image: NDArray[np.float64]) -> NDArr
     return new
 
 
-def _sketched_range(A: Centred, width: int) -> NDArray[np.float64]:
+def _sketched_range(A: Centred, k: int) -> NDArray[np.float64]:
     """Orthonormal columns (p, width) close to the leading left singular vectors; one reading.
 
-    Those of a sketch, in which every column of A takes part: sums of groups of them, with random
+    As many as it takes for the values to fall behind the `k`-th, all p where they do not. They are
+    those of a sketch, in which every column of A takes part: sums of groups of them, with random
     signs (Clarkson and Woodruff 2017, Low-rank approximation and regression in input sparsity
     time, J. ACM 63).
     """
     p, q = A.shape
+    width = max(MIN_BLOCK, int(np.ceil(BLOCK_PER_COMPONENT * k)))
     n_groups = min(SKETCH_PER_COLUMN * width, max(q // MIN_GROUP, MIN_GROUP * width), q)
     rng = np.random.default_rng(0)
     sketch = np.zeros((p, n_groups), A.dtype)
@@ -136,10 +184,16 @@ def _sketched_range(A: Centred, width: int) -> NDArray[np.float64]:
         signs = rng.choice(np.array([-1.0, 1.0], A.dtype), block.shape[1])
         in_threads(partial(_add_groups, block, signs, part.start, sketch), p)
     sketch = _project(A, sketch.astype(np.float64))
-    Q = sketch @ rng.standard_normal((n_groups, width))
-    for _ in range(SKETCH_SWEEPS):
-        Q = np.linalg.qr(sketch @ (sketch.T @ Q))[0]
-    return Q
+    while 2 * width < min(p, n_groups):
+        Q = sketch @ rng.standard_normal((n_groups, width))
+        for _ in range(SKETCH_SWEEPS):
+            Q = np.linalg.qr(sketch @ (sketch.T @ Q))[0]
+        rows = Q.T @ sketch
+        values = np.linalg.eigvalsh(rows @ rows.T)
+        if CROWDED * values[0] < values[-k]:
+            return Q
+        width *= 2
+    return np.eye(p)
 
 
 def _add_groups(

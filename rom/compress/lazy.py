@@ -46,6 +46,23 @@ class Sealed:
         self.array = array
 
 
+def _sealed(X: Any, axis: int) -> Any:
+    """`X` for a task: as it is computed, or, if that began on the cluster, its chunks."""
+    if _client() is not None:
+        import dask
+        from distributed.client import futures_of
+
+        if futures_of(X):
+            return dask.delayed(_of_chunks)(X.to_delayed().ravel().tolist(), axis)
+    return Sealed(X)
+
+
+def _of_chunks(chunks: list[NDArray[Any]], axis: int) -> Sealed:
+    import dask.array as da
+
+    return Sealed(da.concatenate([da.from_array(c, chunks=c.shape) for c in chunks], axis=axis))
+
+
 def read_once(
     X: Any, phase: NDArray[np.intp], prepare: Callable[[NDArray[Any]], Plan]
 ) -> tuple[Factor, Plan]:
@@ -62,7 +79,7 @@ def read_once(
     """
     X = X.rechunk({1: -1})
     edges = np.cumsum([0, *X.chunks[0]])
-    head = Sealed(X[: edges[1]])
+    head = _sealed(X[: edges[1]], 0)
     client = _client()
     if client is None:
         plan = _prepare(head, prepare, None)
@@ -72,7 +89,7 @@ def read_once(
 
     plan = dask.delayed(_prepare)(head, prepare, "synchronous")
     parts = [
-        dask.delayed(_read)(Sealed(X[a:b]), phase[a:b], plan, i << 20, "synchronous")
+        dask.delayed(_read)(_sealed(X[a:b], 0), phase[a:b], plan, i << 20, "synchronous")
         for i, (a, b) in enumerate(pairwise(_cuts(edges, client)))
     ]
     whole = _tree(parts, partial(dask.delayed(_merge), plan=plan))
@@ -100,7 +117,7 @@ def reduce_columns(
     import dask
 
     parts = [
-        dask.delayed(_fold)(Sealed(X[:, a:b]), int(a), work, combine, "synchronous")
+        dask.delayed(_fold)(_sealed(X[:, a:b], 1), int(a), work, combine, "synchronous")
         for a, b in pairwise(_cuts(edges, client))
     ]
     return client.compute(_tree(parts, dask.delayed(combine))).result()

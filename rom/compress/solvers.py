@@ -23,6 +23,8 @@ DIRECT_SVD_COST = 2e9
 # time, at nearly twice the rate because its factors are not thin.
 KRYLOV_TIMES_PER_MODE = 20
 EPS = float(np.finfo(np.float64).eps)
+# Values whose squares may be summed without over- or underflow, and the reciprocals of these.
+SQUARES_FIT = {np.dtype(np.float64): 1e140, np.dtype(np.float32): 1e15}
 # Spare vectors that take up the error of single precision products.
 OVERSAMPLING = 8
 
@@ -102,6 +104,7 @@ def decompose(X: Any, wanted: Wanted, solver: str) -> Decomposition:
     if solver == "svd":
         return _svd(X, wanted)
     A = Centred(X, wanted.center)
+    _check_range(A)
     found = {"gram": _gram, "qr": _qr, "krylov": _krylov}[solver](A, wanted)
     if solver == "krylov" and wanted.solver == "auto" and found.error.max() > wanted.tol:
         solver, found = "gram", _gram(A, wanted)  # the spectrum falls too slowly for few sweeps
@@ -123,12 +126,24 @@ def decompose(X: Any, wanted: Wanted, solver: str) -> Decomposition:
     )
 
 
+def _check_range(A: Centred) -> None:
+    """Refuse snapshots whose squares over- or underflow."""
+    some = A.probe()
+    largest, limit = float(np.abs(some).max(initial=0.0)), SQUARES_FIT[A.dtype]
+    if largest and not 1 / limit < largest < limit:
+        raise ValueError(
+            f"The largest snapshots are about {largest:.1e}, whose squares leave the range of "
+            f"{A.dtype}: scale them to values between {1 / limit:.0e} and {limit:.0e} "
+            "(rom.Scale does)."
+        )
+
+
 def rounding(triplets: Triplets, dtype: Any) -> NDArray[np.float64]:
     """What rounding may do to the singular values of products with left vectors, in `dtype`."""
     values, eps = triplets.values, float(np.finfo(dtype).eps)
     size: NDArray[np.float64] = np.full_like(values, EPS * len(triplets.left) ** 0.5 * values[0])
     if eps > EPS:
-        size += eps * values + (eps * values[0]) ** 2 / values
+        size += eps * values[0] + (eps * values[0]) ** 2 / values
     return size
 
 
@@ -186,7 +201,7 @@ def _qr(A: Centred, wanted: Wanted) -> Left:
 
 
 def _krylov(A: Centred, wanted: Wanted) -> Left:
-    most = A.shape[0] // 4 if wanted.solver == "auto" else None
+    most = A.shape[0] // 4 if wanted.solver == "auto" else 0
     leading = leading_left(A, wanted.number, wanted.tol, most)
     if leading.error.max() > wanted.tol and not most:
         warnings.warn(
@@ -257,7 +272,9 @@ def choose_rank(
 ) -> int:
     """The rank that is asked for, given the leading singular values and the energy of all."""
     if not energy > 0 or values[0] == 0:
-        raise ValueError("All snapshots are equal: constant data have no modes.")
+        raise ValueError(
+            "All snapshots are equal, or too small for their squares: constant data have no modes."
+        )
     available = int(np.sum(values > resolved * values[0]))
     if n_components is None:
         return available

@@ -27,6 +27,9 @@ def update(pod: POD, X: NDArray) -> None:
         factor.stack = [len(held)]
         factor.kept = float(np.vecdot(held, held).sum(dtype=np.float64))
     before = factor.kept
+    # Of a fit that kept no spare rows, the next singular value is gone.
+    lost = max(pod.energy_ - before, 0.0) if pod.solver_ != "incremental" else 0.0
+    lost = min(lost, pod.singular_values_[-1] ** 2) if lost > EPS * pod.energy_ else 0.0
     keep = incremental.keep_for(pod.n_components, min(n_old + n_new, X.shape[1]))
     work = np.vstack([held, X - pod.mean_, np.empty((int(pod.center), X.shape[1]), dtype)])
     if pod.center:  # rows and means are counted from the mean so far
@@ -35,11 +38,13 @@ def update(pod: POD, X: NDArray) -> None:
     incremental.absorb(factor, work, new, [np.zeros(n_new, np.intp)], keep)
     whole_mean = pod.mean_ + (factor.means[0] if pod.center else 0.0)
     energy = factor.kept + factor.discarded + pod.energy_ - before
-    found = _modes(pod, factor, whole_mean, energy)
+    found = _modes(pod, factor, whole_mean, energy, pod.discarded_ + factor.bound + lost)
     pod._keep(found, n_old + n_new)
 
 
-def _modes(pod: POD, factor: Factor, mean: NDArray, energy: float) -> Decomposition:
+def _modes(
+    pod: POD, factor: Factor, mean: NDArray, energy: float, discarded: float
+) -> Decomposition:
     size = np.sqrt(np.vecdot(factor.rows, factor.rows).astype(np.float64))
     real = (
         size > resolved("incremental", len(size), factor.rows.dtype) * size[0]
@@ -53,7 +58,7 @@ def _modes(pod: POD, factor: Factor, mean: NDArray, energy: float) -> Decomposit
         rank = min(rank, int(n if isinstance(n, Integral) else np.searchsorted(share, n) + 1))
     components = rows[:rank] / values[:rank, None].astype(rows.dtype)
     components *= fix_signs(components)[:, None].astype(rows.dtype)
-    values, discarded = values[:rank], pod.discarded_ + factor.bound
+    values = values[:rank]
     return Decomposition(
         components=components,
         values=values,

@@ -99,7 +99,8 @@ def decompose(X: Any, wanted: Wanted, scaling: Scaling | None = None) -> Decompo
     modes = reduce_columns(X, partial(_modes, task, found.vectors), _join)
     mixing, values, right = gram.orthonormal(np.hstack(modes.rows), modes.square)
     triplets = Triplets(found.vectors @ (mixing / values), values, right)
-    error = found.error[: len(values)] * values + rounding(triplets, task.dtype)
+    error = found.error[: found.rank] * values[: found.rank]
+    error += rounding(triplets, task.dtype)[: found.rank]
     mean = remaining_mean(moments, scaling, wanted)
     return decomposition(X, triplets, found.rank, error, mean, energy, "gram", 2)
 
@@ -135,7 +136,7 @@ def _sums(task: _Task, raw: NDArray[Any], columns: slice) -> _Sums:
     squares = {}
     code = task.code[columns]
     for c in np.unique(code):
-        K = np.zeros((len(raw), len(raw)), order="F")
+        K = np.zeros((len(raw), len(raw)))
         squares[int(c)] = gram.add_square(K, np.ascontiguousarray(rows[:, code == c]))
     return _Sums(squares, [moments])
 

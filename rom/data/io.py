@@ -357,7 +357,7 @@ def _check_same_coordinate(name: str, coord: xr.DataArray, X: xr.Dataset) -> Non
         raise ValueError(f"Coordinate {name!r} has units {given!r}, expected {units!r}.")
     a, b = coord.values, came.transpose(*coord.dims).values
     if a.dtype.kind in "fiu" and b.dtype.kind in "fiu":
-        spacing = np.abs(np.diff(a)).min(initial=np.inf) if a.ndim == 1 else np.inf
+        spacing = np.abs(np.diff(a * 1.0)).min(initial=np.inf) if a.ndim == 1 else np.inf
         rounding = min(1e-6 * np.abs(a).max(initial=0), 0.01 * spacing)
         differs = ~np.isclose(a, b, rtol=0, atol=rounding, equal_nan=True)
     else:

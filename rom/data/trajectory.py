@@ -52,7 +52,7 @@ def segments(t: NDArray[np.float64] | None, trajectory: NDArray[np.intp]) -> lis
 
 def _without_gaps(t: NDArray[np.float64], run: slice) -> list[slice]:
     step = np.diff(t[run])
-    if len(step) < 2:
+    if len(step) < 2 or step.max() <= EVEN_GAP * step.min():
         return [run]
     usual = _neighbourly(step)
     regular = step[step <= EVEN_GAP * usual]

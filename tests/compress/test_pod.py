@@ -366,3 +366,64 @@ def test_auto_turns_to_the_gram_matrix_where_the_spectrum_falls_too_slowly(monke
     assert fitted.solver_ == "gram"
     np.testing.assert_allclose(fitted.singular_values_, exact_values(X)[:5], rtol=1e-12)
     assert POD(5).fit(X @ np.diag(0.7 ** np.arange(500))).solver_ == "krylov"
+
+
+@pytest.mark.parametrize("solver", ["auto", "krylov"])
+def test_krylov_is_not_fooled_by_more_equal_values_than_a_block_has_columns(solver):
+    rng, k = np.random.default_rng(0), np.arange(299)
+    s = np.where(k < 4, 1.0, np.where(k < 40, 1 - 1e-5 * (k - 3), 0.01))
+    U = rng.normal(size=(300, 299))
+    U = np.linalg.qr(U - U.mean(axis=0))[0]
+    V = np.linalg.qr(rng.normal(size=(40_000, 299)))[0]
+    fitted = POD(10, solver=solver).fit((U * s) @ V.T)
+    np.testing.assert_allclose(fitted.singular_values_, s[:10], rtol=1e-10)
+
+
+@pytest.mark.parametrize("shape", [(60, 5000), (600, 500)])
+@pytest.mark.parametrize("solver", ["qr", "gram", "krylov"])
+@pytest.mark.parametrize(("dtype", "size", "tol"), [("f8", 1e-4, 1e-9), ("f4", 1.0, 1e-6)])
+def test_means_far_larger_than_anomalies_cost_no_digits(shape, solver, dtype, size, tol):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(shape[0], 20)) @ rng.normal(size=(20, shape[1])) * size + 1e5
+    X = X.astype(dtype)
+    fitted, exact = POD(5, solver=solver).fit(X), exact_values(X.astype(float))
+    np.testing.assert_allclose(fitted.singular_values_, exact[:5], rtol=tol)
+    np.testing.assert_allclose(fitted.energy_, np.sum(exact**2), rtol=tol)
+
+
+def test_gram_finds_all_of_a_plateau():
+    rng = np.random.default_rng(1)
+    U = rng.normal(size=(300, 299))
+    U = np.linalg.qr(U - U.mean(axis=0))[0]
+    V = np.linalg.qr(rng.normal(size=(4000, 299)))[0]
+    fitted = POD(20, solver="gram").fit(U @ V.T)
+    np.testing.assert_allclose(fitted.singular_values_, np.ones(20), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("scale", "dtype"), [(1e-25, "f4"), (1e30, "f4"), (1e-150, "f8")])
+@pytest.mark.parametrize("solver", ["qr", "gram", "krylov"])
+def test_snapshots_whose_squares_overflow_are_refused_with_their_size(scale, dtype, solver):
+    X = (scale * np.random.default_rng(0).normal(size=(50, 80))).astype(dtype)
+    with pytest.raises(ValueError, match="leave the range of float"):
+        POD(3, solver=solver).fit(X)
+
+
+def test_stream_from_a_fit_counts_what_the_fit_left_out():
+    first, new = np.diag([10.0, 9, 8, 7.9, 0, 0]), np.zeros((2, 6))
+    new[0, 3] = 3
+    exact = np.linalg.svd(np.vstack([first, new]), compute_uv=False)[:3]
+    energy = float((first**2).sum())
+    given = POD.from_factors(np.eye(6)[:3], [10.0, 9, 8], n_samples=6, energy=energy)
+    for pod in POD(3, center=False).fit(first), given:
+        pod.partial_fit(new)
+        assert (pod.singular_values_ <= exact + 1e-12).all()
+        assert (exact <= np.sqrt(pod.singular_values_**2 + pod.discarded_) + 1e-12).all()
+
+
+@pytest.mark.parametrize("first", [np.arange(10.0)[None], np.ones((4, 10))])
+def test_a_stream_may_begin_with_rows_that_have_no_modes(first):
+    X = np.random.default_rng(0).normal(size=(30, 10))
+    stream = POD(3).partial_fit(first).partial_fit(X)
+    exact = exact_values(np.vstack([first, X]))[:3]
+    assert (stream.singular_values_ <= exact + 1e-9).all()
+    assert (exact <= np.sqrt(stream.singular_values_**2 + stream.discarded_) + 1e-9).all()

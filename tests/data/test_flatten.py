@@ -266,3 +266,13 @@ def test_any_mask_and_shape_round_trips(case):
     rows = flatten.transform(X)
     np.testing.assert_array_equal(rows, values[:, valid])
     xr.testing.assert_identical(flatten.inverse_transform(rows), X)
+
+
+def test_whole_numbers_along_space_are_places_too():
+    X = xr.DataArray(
+        np.random.default_rng(0).normal(size=(30, 8)),
+        dims=("time", "x"),
+        coords={"time": np.arange(30.0), "x": np.arange(8)},
+    )
+    flatten = Flatten().fit(X)
+    assert flatten.transform(X).shape == (30, 8)
