@@ -82,7 +82,7 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return self._transform(self._check(X, reset=False))
 
     def fit_transform(self, X: Any, y: ArrayLike | None = None) -> NDArray:
-        """Fit, and give the latent states of `X`: those of :meth:`transform`, if the fit is exact."""
+        """Fit; give the latent states of `X`: those of :meth:`transform` if the fit is exact."""
         Z = self._fit_transform(self._check(X, reset=True), y)
         _to_c_order(self)
         return Z

@@ -156,7 +156,7 @@ class Centred:
             The last state of each core that had work.
         """
         across = self.shape[0] * self.dtype.itemsize
-        width = max(1, max(TILE_BYTES if centred else BLOCK_BYTES, state_bytes) // across)
+        width = max(1, max(TILE_BYTES if centred else 2 * TILE_BYTES, state_bytes) // across)
         n = max(1, min(N_THREADS, STATE_BYTES // max(state_bytes, 1)))
         buffers = np.empty((n, width * self.shape[0] if centred else 0), self.dtype)
         states: list[Any] = [None] * n

@@ -18,7 +18,7 @@ from rom.compress.gram import WIDE_BLOCK_BYTES, Centred, in_threads
 
 # Columns in a block, per singular vector wanted: enough of them that the first block already holds
 # all that is wanted, and a sweep more takes most of the error.
-BLOCK_PER_COMPONENT = 1.28
+BLOCK_PER_COMPONENT = 1.36
 # Columns of the sketch that starts it, per column of a block; and columns of A in each, at least.
 SKETCH_PER_COLUMN, MIN_GROUP = 32, 8
 MIN_BLOCK = 8
@@ -183,7 +183,9 @@ def _sketched_range(A: Centred, k: int) -> NDArray[np.float64]:
     for part, block in _blocks(A):
         signs = rng.choice(np.array([-1.0, 1.0], A.dtype), block.shape[1])
         in_threads(partial(_add_groups, block, signs, part.start, sketch), p)
-    sketch = _project(A, sketch.astype(np.float64))
+    sketch = sketch.astype(np.float64, copy=False)
+    if A.mean_can_wait:
+        sketch -= sketch.mean(axis=0)
     while 2 * width < min(p, n_groups):
         Q = sketch @ rng.standard_normal((n_groups, width))
         for _ in range(SKETCH_SWEEPS):

@@ -182,3 +182,20 @@ def test_cluster_survives_the_loss_of_a_worker(cluster, tmp_path, chunks):
         survived = rom.POD(5).fit(X.map_blocks(die_once, dtype=X.dtype, meta=X._meta))
     assert mark.exists()
     np.testing.assert_allclose(survived.singular_values_, rom.POD(5).fit(X).singular_values_)
+
+
+@CHUNKS
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_cluster_takes_arrays_that_live_on_it(cluster, chunks):
+    from distributed import Client
+
+    X = wide(chunks)
+    alone = rom.POD(5).fit(X)
+    with Client(cluster):
+        kept = X.persist()
+        for held in kept, 2 * kept:
+            scale = 1 if held is kept else 2
+            fitted = rom.POD(5).fit(held)
+            np.testing.assert_allclose(
+                fitted.singular_values_, scale * alone.singular_values_, rtol=1e-6
+            )
