@@ -29,17 +29,34 @@ if TYPE_CHECKING:
     from rom.data.io import open_snapshots as open_snapshots
     from rom.data.scale import Scale as Scale
     from rom.dynamics.dmd import DMD as DMD
+    from rom.dynamics.echo_state import EchoState as EchoState
+    from rom.dynamics.hankel import delays as delays
     from rom.dynamics.library import FourierLibrary as FourierLibrary
     from rom.dynamics.library import PolynomialLibrary as PolynomialLibrary
+    from rom.dynamics.lim import LinearInverseModel as LinearInverseModel
+    from rom.dynamics.midpoint import MidpointSINDy as MidpointSINDy
     from rom.dynamics.neural_ode import NeuralODE as NeuralODE
+    from rom.dynamics.nvar import NVAR as NVAR
     from rom.dynamics.opinf import OperatorInference as OperatorInference
+    from rom.dynamics.optimised_dmd import OptimisedDMD as OptimisedDMD
+    from rom.dynamics.parametric import AffineOperatorInference as AffineOperatorInference
+    from rom.dynamics.parametric import (
+        InterpolatedOperatorInference as InterpolatedOperatorInference,
+    )
+    from rom.dynamics.pde import WeakPDE as WeakPDE
+    from rom.dynamics.seasonal import SeasonalModel as SeasonalModel
+    from rom.dynamics.sindy import DiscreteSINDy as DiscreteSINDy
     from rom.dynamics.sindy import SINDy as SINDy
+    from rom.dynamics.stable_opinf import StableOperatorInference as StableOperatorInference
+    from rom.dynamics.trapping import trapping_region as trapping_region
+    from rom.dynamics.trapping_sindy import TrappingSINDy as TrappingSINDy
+    from rom.dynamics.weak import WeakSINDy as WeakSINDy
     from rom.model import ROM as ROM
+    from rom.regularisation import search_ridge as search_ridge
     from rom.rollout.check import StabilityReport as StabilityReport
     from rom.rollout.check import check as check
     from rom.rollout.result import Rollout as Rollout
     from rom.rollout.result import Status as Status
-    from rom.rollout.run import rollout as rollout
     from rom.select import select_model as select_model
     from rom.store import load as load
 
@@ -48,9 +65,12 @@ __version__ = "0.1.0"
 # Where each public name lives. Nothing is imported before it is asked for, so that `import rom`
 # and `rom --help` stay fast.
 _HOME = {
+    "AffineOperatorInference": "rom.dynamics.parametric",
     "Autoencoder": "rom.compress.autoencoder",
     "CotangentLift": "rom.compress.cotangent_lift",
     "DMD": "rom.dynamics.dmd",
+    "DiscreteSINDy": "rom.dynamics.sindy",
+    "EchoState": "rom.dynamics.echo_state",
     "FamilyPOD": "rom.compress.family_pod",
     "Flatten": "rom.data.flatten",
     "FourierLibrary": "rom.dynamics.library",
@@ -58,8 +78,13 @@ _HOME = {
     "GrassmannPOD": "rom.compress.grassmann_pod",
     "HyperReduction": "rom.compress.hyper_reduction",
     "Identity": "rom.compress.identity",
+    "InterpolatedOperatorInference": "rom.dynamics.parametric",
+    "LinearInverseModel": "rom.dynamics.lim",
+    "MidpointSINDy": "rom.dynamics.midpoint",
+    "NVAR": "rom.dynamics.nvar",
     "NeuralODE": "rom.dynamics.neural_ode",
     "OperatorInference": "rom.dynamics.opinf",
+    "OptimisedDMD": "rom.dynamics.optimised_dmd",
     "POD": "rom.compress.pod",
     "PolynomialLibrary": "rom.dynamics.library",
     "QuadraticManifold": "rom.compress.quadratic_manifold",
@@ -67,13 +92,21 @@ _HOME = {
     "Rollout": "rom.rollout.result",
     "SINDy": "rom.dynamics.sindy",
     "Scale": "rom.data.scale",
+    "SeasonalModel": "rom.dynamics.seasonal",
     "ShiftedPOD": "rom.compress.shifted_pod",
     "StabilityReport": "rom.rollout.check",
+    "StableOperatorInference": "rom.dynamics.stable_opinf",
     "Status": "rom.rollout.result",
+    "TrappingSINDy": "rom.dynamics.trapping_sindy",
+    "WeakPDE": "rom.dynamics.pde",
+    "WeakSINDy": "rom.dynamics.weak",
     "check": "rom.rollout.check",
+    "delays": "rom.dynamics.hankel",
     "load": "rom.store",
     "open_snapshots": "rom.data.io",
+    "search_ridge": "rom.regularisation",
     "select_model": "rom.select",
+    "trapping_region": "rom.dynamics.trapping",
 }
 _MODULES = ("datasets", "fom", "rollout")  # rom.rollout is a package that can be called
 

@@ -266,6 +266,8 @@ def _encode(value: Any) -> Any:
         return {"array": value.tolist(), "dtype": str(value.dtype)}
     if isinstance(value, TimeAxis):
         return {"time_axis": dataclasses.asdict(value)}
+    if isinstance(value, dict):
+        return {"dict": {k: _encode(v) for k, v in value.items()}}
     if isinstance(value, BaseEstimator):
         name = type(value).__name__
         if _classes().get(name) is not type(value):
@@ -292,6 +294,8 @@ def _decode(value: Any) -> Any:
         return np.array(value["array"], dtype=value["dtype"])
     if "time_axis" in value:
         return TimeAxis(**value["time_axis"])
+    if "dict" in value:
+        return {k: _decode(v) for k, v in value["dict"].items()}
     cls = _classes().get(value["class"])
     if cls is None:
         raise ValueError(f"The file names the class {value['class']!r}, which rom does not have.")

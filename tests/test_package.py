@@ -22,7 +22,9 @@ def test_every_public_name_is_there_and_documented():
 
 def test_type_checkers_see_the_same_names_as_users():
     source = Path(rom.__file__).read_text().split("if TYPE_CHECKING:")[1].split("__version__")[0]
-    typed = {line.rsplit(" as ", 1)[1] for line in source.splitlines() if " as " in line}
+    typed = {
+        line.rsplit(" as ", 1)[1].rstrip(",") for line in source.splitlines() if " as " in line
+    }
     assert typed - {"rollout"} == set(rom.__all__) - {"rollout"}
 
 

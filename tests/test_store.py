@@ -41,6 +41,13 @@ MODELS = {
     "sindy": rom.SINDy(
         rom.PolynomialLibrary(1) + rom.FourierLibrary(1), threshold=0.01, names=["a", "b", "c"]
     ),
+    "discrete sindy": rom.DiscreteSINDy(rom.PolynomialLibrary(1), threshold=0.0),
+    "ensemble": rom.SINDy(rom.PolynomialLibrary(1), threshold=0.0, n_models=4, random_state=0),
+    "ridge by operator": rom.OperatorInference("cAH", ridge={"A": 1e-4, "H": 1e-2}),
+    "midpoint": rom.MidpointSINDy(rom.PolynomialLibrary(1), threshold=0.0),
+    "optimised dmd": rom.OptimisedDMD(),
+    "nvar": rom.NVAR(n_delays=1),
+    "echo state": rom.EchoState(20, random_state=0),
     "neural": rom.NeuralODE(hidden=(8,), max_iter=3, random_state=0),
 }
 

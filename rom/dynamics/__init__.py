@@ -1,18 +1,48 @@
 """Latent dynamics: models of a latent state's time derivative or next value."""
 
 from rom.dynamics.dmd import DMD
+from rom.dynamics.echo_state import EchoState
+from rom.dynamics.hankel import delays
 from rom.dynamics.library import ConcatLibrary, FourierLibrary, Library, PolynomialLibrary
+from rom.dynamics.lim import LinearInverseModel
+from rom.dynamics.midpoint import MidpointSINDy
 from rom.dynamics.neural_ode import NeuralODE
+from rom.dynamics.nvar import NVAR
 from rom.dynamics.opinf import OperatorInference
-from rom.dynamics.sindy import SINDy
+from rom.dynamics.optimised_dmd import OptimisedDMD
+from rom.dynamics.parametric import AffineOperatorInference, InterpolatedOperatorInference
+from rom.dynamics.pde import WeakPDE
+from rom.dynamics.seasonal import SeasonalModel, season
+from rom.dynamics.sindy import DiscreteSINDy, SINDy
+from rom.dynamics.stable_opinf import StableOperatorInference
+from rom.dynamics.trapping import TrappingRegion, trapping_region
+from rom.dynamics.trapping_sindy import TrappingSINDy
+from rom.dynamics.weak import WeakSINDy
 
 __all__ = [
     "DMD",
+    "NVAR",
+    "AffineOperatorInference",
     "ConcatLibrary",
+    "DiscreteSINDy",
+    "EchoState",
     "FourierLibrary",
+    "InterpolatedOperatorInference",
     "Library",
+    "LinearInverseModel",
+    "MidpointSINDy",
     "NeuralODE",
     "OperatorInference",
+    "OptimisedDMD",
     "PolynomialLibrary",
     "SINDy",
+    "SeasonalModel",
+    "StableOperatorInference",
+    "TrappingRegion",
+    "TrappingSINDy",
+    "WeakPDE",
+    "WeakSINDy",
+    "delays",
+    "season",
+    "trapping_region",
 ]

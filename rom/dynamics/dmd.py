@@ -14,21 +14,33 @@ from sklearn.utils.validation import check_is_fitted
 
 from rom.base import Polynomial
 from rom.dynamics.equations import Format, polynomial_equations, variable_names
-from rom.dynamics.regression import ridge
+from rom.dynamics.linear import Affine, Band, affine_polynomial, check_growth, fit_affine
 from rom.dynamics.rows import RowDynamics
 
 
 class DMD(RowDynamics):
-    """The linear map z⁺ = A z + B u from each state to the one a sampling step later.
+    """The linear map z⁺ = A z + B u + c from each state to the one a sampling step later.
 
     Fitted to all pairs of neighbouring rows. On the latent coordinates of a POD this is exact
-    DMD; for anomalies of a climate field it is a linear inverse model. There is no constant:
-    states are taken as deviations from an equilibrium, which those of a POD are, from the mean.
+    DMD; for anomalies of a climate field it is a linear inverse model. By default there is no
+    constant c: states are taken as deviations from an equilibrium, which those of a POD are,
+    from the mean, where the record is long enough that its mean is one.
 
     Parameters
     ----------
     ridge : float, optional
         Ridge parameter, a pure number: the penalty on coordinates of unit root mean square.
+    total_least_squares : bool, optional
+        Take both states of a pair as noisy, not only the later one, and equally so in all
+        coordinates (as white noise in space is in those of a POD). Without it, noise makes every
+        mode decay too fast, however long the record. Inputs count as exact.
+    constant : bool, optional
+        Fit the constant c, so that states may be measured from anywhere, such as the mean over a
+        part of a period.
+    growth : (float, float), optional
+        Band that growth rates are kept in, per unit of time (per step where no times are given):
+        ``(-inf, 0)`` lets no mode grow, ``(0, 0)`` lets none grow or decay. Eigenvalues outside
+        are moved to its edge; frequencies and eigenvectors stay.
     names : sequence of str, optional
         Names of the latent coordinates, and of the inputs, for :meth:`equations`.
 
@@ -36,6 +48,7 @@ class DMD(RowDynamics):
     ----------
     A_ : ndarray, shape (n_targets, rank)
     B_ : ndarray, shape (n_targets, n_inputs), or None
+    c_ : ndarray, shape (n_targets,), or None
     eigenvalues_ : ndarray of complex, shape (rank,)
         Eigenvalues of `A_`, the slowest to decay first.
     rates_ : ndarray of complex, shape (rank,)
@@ -44,14 +57,16 @@ class DMD(RowDynamics):
     Raises
     ------
     ValueError
-        By a fit: if `ridge` is negative, `names` do not fit the coordinates and inputs or are not
-        all different, the times within trajectories are not even, or the data are refused (see
-        :meth:`fit`).
+        By a fit: if `ridge` is negative, or positive with `total_least_squares`; if `growth` is
+        not a band; if `names` do not fit the coordinates and inputs or are not all different; if
+        the times within trajectories are not even; or if the data are refused (see :meth:`fit`).
 
     References
     ----------
     Schmid (2010), J. Fluid Mech. 656, 5; Proctor, Brunton & Kutz (2016), SIAM J. Appl. Dyn.
-    Syst. 15, 142 (inputs); Penland & Sardeshmukh (1995), J. Climate 8, 1999 (climate).
+    Syst. 15, 142 (inputs); Penland & Sardeshmukh (1995), J. Climate 8, 1999 (climate); Hemati,
+    Rowley, Deem & Cattafesta (2017), Theor. Comput. Fluid Dyn. 31, 349, and Dawson, Hemati,
+    Williams & Rowley (2016), Exp. Fluids 57, 42 (total least squares).
 
     Examples
     --------
@@ -59,35 +74,74 @@ class DMD(RowDynamics):
     >>> Z = np.exp(-0.2 * t)[:, None] * np.stack([np.cos(3 * t), np.sin(3 * t)], axis=1)
     >>> DMD().fit(Z, t=t).rates_.round(6)
     array([-0.2+3.j, -0.2-3.j])
+
+    With noise, and around another equilibrium:
+
+    >>> Z = 5 + Z + 0.01 * np.random.default_rng(0).normal(size=Z.shape)
+    >>> model = DMD(total_least_squares=True, constant=True).fit(Z, t=t)
+    >>> model.rates_.round(1)
+    array([-0.2+3.j, -0.2-3.j])
     """
 
     time: ClassVar[Literal["continuous", "discrete"]] = "discrete"
 
     A_: NDArray[np.float64]
     B_: NDArray[np.float64] | None
+    c_: NDArray[np.float64] | None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "ridge": [Interval(Real, 0, None, closed="left")],
+        "total_least_squares": ["boolean"],
+        "constant": ["boolean"],
+        "growth": [tuple, list, None],
         "names": ["array-like", None],
     }
 
-    def __init__(self, *, ridge: float = 0.0, names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        ridge: float = 0.0,
+        total_least_squares: bool = False,
+        constant: bool = False,
+        growth: tuple[float, float] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
         self.ridge = ridge
+        self.total_least_squares = total_least_squares
+        self.constant = constant
+        self.growth = growth
         self.names = names
 
     def _fit(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> None:
         variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
-        coef = ridge(Z if u is None else np.concatenate([Z, u], axis=1), y, self.ridge)
-        self.A_ = coef[:, : Z.shape[1]]
-        self.B_ = None if u is None else coef[:, Z.shape[1] :]
+        if self.ridge and self.total_least_squares:
+            raise ValueError(
+                f"ridge={self.ridge} does not go with total_least_squares=True: the one shrinks "
+                "the map, the other undoes the shrinking that noise brings."
+            )
+        growth = check_growth(self.growth)
+        self.A_, self.B_, self.c_ = fit_affine(
+            Z,
+            y,
+            u,
+            alpha=self.ridge,
+            constant=self.constant,
+            total=self.total_least_squares,
+            band=None if growth is None else Band(*growth, step=self._step()),
+        )
+
+    def _step(self) -> float:
+        return self.dt_ if np.isfinite(self.dt_) else 1.0
 
     def _predict(
         self, Z: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> NDArray[np.float64]:
         after = Z @ self.A_.T
-        return after if u is None or self.B_ is None else after + u @ self.B_.T
+        if u is not None and self.B_ is not None:
+            after = after + u @ self.B_.T
+        return after if self.c_ is None else after + self.c_
 
     @property
     def eigenvalues_(self) -> NDArray[np.complex128]:
@@ -104,8 +158,7 @@ class DMD(RowDynamics):
     def polynomial(self) -> Polynomial:
         """The map."""
         check_is_fitted(self)
-        coef = self.A_ if self.B_ is None else np.concatenate([self.A_, self.B_], axis=1)
-        return Polynomial(np.eye(coef.shape[1], dtype=np.int64), coef)
+        return affine_polynomial(Affine(self.A_, self.B_, self.c_))
 
     def equations(self, *, format: Format = "text", precision: int = 3) -> list[str]:
         """The equations found, one per latent coordinate.

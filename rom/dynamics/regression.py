@@ -1,4 +1,4 @@
-"""Linear regression on rows of terms: ridge, and ridge thresholded until it is sparse.
+"""Linear regression from normal equations: ridge, and ridge thresholded until it is sparse.
 
 Columns are brought to unit root mean square first. So the ridge parameter is a pure number, and
 whether latent states are of size 1e-3 or 1e3 changes no model.
@@ -7,19 +7,22 @@ whether latent states are of size 1e-3 or 1e3 changes no model.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.linalg import lstsq
+from numpy.typing import ArrayLike, NDArray
+from scipy import linalg
+
+from rom.dynamics.least_squares import EPS, Constraint, Problem, coupled, scaled, scales, solve
+from rom.dynamics.normal import Normal, normal
+
+Array = NDArray[np.float64]
 
 
-def rms(A: NDArray[np.float64]) -> NDArray[np.float64]:
+def rms(A: Array) -> Array:
     """Root mean square of each column; 1 for a column of zeros, so that it divides."""
     size = np.sqrt(np.mean(A**2, axis=0))
     return np.where(size > 0, size, 1.0)
 
 
-def ridge(
-    A: NDArray[np.float64], Y: NDArray[np.float64], alpha: float = 0.0
-) -> NDArray[np.float64]:
+def ridge(A: Array, Y: Array, alpha: float = 0.0) -> Array:
     """Coefficients of least squares with a penalty.
 
     Minimises ``mean((Y - A Cᵀ)²) + alpha Σ_k (rms(A_k) C_k)²`` for each target. Where columns
@@ -42,27 +45,96 @@ def ridge(
     >>> ridge(A, A @ np.array([[3.0], [-2.0]])).round(6)
     array([[ 3., -2.]])
     """
-    scale = rms(A)
-    return _solve(*_reduce(A / scale, Y), alpha * len(A)).T / scale
+    return fit_ridge(normal(A, Y, exact=True), alpha)
+
+
+def fit_ridge(found: Normal, alpha: float = 0.0, *, constraint: Constraint | None = None) -> Array:
+    """:func:`ridge` from normal equations.
+
+    Parameters
+    ----------
+    found : Normal
+    alpha : float, optional
+        Ridge parameter.
+    constraint : Constraint, optional
+        Equations to meet exactly.
+
+    Returns
+    -------
+    ndarray, shape (n_targets, n_terms)
+
+    Raises
+    ------
+    ValueError
+        If no coefficients meet the constraint.
+    """
+    return fit_stlsq(found, 0.0, alpha=alpha, constraint=constraint)
+
+
+def ridge_path(found: Normal, alphas: ArrayLike) -> Array:
+    """Coefficients for many ridge parameters, from one decomposition.
+
+    Returns
+    -------
+    ndarray, shape (n_alphas, n_targets, n_terms)
+
+    Examples
+    --------
+    >>> A = np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
+    >>> ridge_path(normal(A, A @ np.array([[3.0], [-2.0]])), [0.0, 1.0])[:, 0].round(3)
+    array([[ 3.   , -2.   ],
+           [ 0.647, -0.294]])
+    """
+    problem = scaled(found)
+    n = len(problem.scale)
+    if problem.root is None:
+        values, vectors = linalg.eigh(problem.gram)
+        along = vectors.T @ problem.cross
+    else:
+        left, roots, right = linalg.svd(problem.root[:, :n], full_matrices=False)
+        values, vectors = roots**2, right.T
+        along = roots[:, None] * (left.T @ problem.root[:, n:])
+    smallest = (n * EPS) ** (1 if problem.root is None else 2) * values.max(initial=0.0)
+    paths = []
+    for alpha in np.atleast_1d(np.asarray(alphas, dtype=np.float64)):
+        divisor = values + alpha
+        factor = np.divide(1.0, divisor, out=np.zeros_like(divisor), where=divisor > smallest)
+        paths.append((vectors @ (factor[:, None] * along)).T / problem.scale)
+    return np.stack(paths)
 
 
 def stlsq(
-    A: NDArray[np.float64],
-    Y: NDArray[np.float64],
+    A: Array,
+    Y: Array,
     threshold: float,
     *,
     alpha: float = 0.0,
     relative: bool = False,
-    penalty: NDArray[np.float64] | None = None,
-) -> NDArray[np.float64]:
+    penalty: Array | None = None,
+) -> Array:
+    """:func:`fit_stlsq` from rows of terms `A` (n_time, n_terms) and `Y` (n_time, n_targets)."""
+    found = normal(A, Y, exact=True)
+    return fit_stlsq(found, threshold, alpha=alpha, relative=relative, penalty=penalty)
+
+
+def fit_stlsq(
+    found: Normal,
+    threshold: float,
+    *,
+    alpha: float = 0.0,
+    relative: bool = False,
+    penalty: Array | None = None,
+    constraint: Constraint | None = None,
+    offered: NDArray[np.bool_] | None = None,
+) -> Array:
     """Sequentially thresholded least squares: drop small terms, fit the others again, repeat.
 
     A term dropped never comes back, so that it ends after at most as many rounds as terms.
 
     Parameters
     ----------
-    A : ndarray, shape (n_time, n_terms)
-    Y : ndarray, shape (n_time, n_targets)
+    found : Normal
+        Normal equations.
     threshold : float
         Coefficients of smaller modulus are set to zero.
     alpha : float, optional
@@ -70,65 +142,68 @@ def stlsq(
     relative : bool, optional
         Compare with `threshold` not the coefficient, but the term's root mean square as a
         fraction of the target's: a pure number.
-    penalty : ndarray, shape (n_rows, n_targets * n_terms), optional
+    penalty : ndarray, shape (n_equations, n_targets * n_terms), optional
         ``|penalty @ C.ravel()|²`` is added to what is minimised. It may couple the targets.
+    constraint : Constraint, optional
+        Equations to meet exactly, whichever terms are dropped. They may couple the targets.
+    offered : ndarray of bool, shape (n_terms,), optional
+        Terms to start from; all by default.
 
     Returns
     -------
     ndarray, shape (n_targets, n_terms)
 
+    Raises
+    ------
+    ValueError
+        If no coefficients of the terms that are left meet the constraint.
+
     References
     ----------
-    Brunton, Proctor & Kutz (2016), PNAS 113, 3932.
+    Brunton, Proctor & Kutz (2016), PNAS 113, 3932. Constraints: Loiseau & Brunton (2018),
+    J. Fluid Mech. 838, 42.
     """
-    n_time, n_targets = Y.shape
-    scale = rms(A)
-    R, QtY = _reduce(A / scale, Y)
-    unit = rms(Y)[:, None] / scale if relative else np.ones((n_targets, len(scale)))
+    smallest = threshold * units(found, relative)
+    kept = (
+        np.ones(smallest.shape, bool) if offered is None else np.tile(offered, (len(smallest), 1))
+    )
+    if penalty is None and constraint is None:
+        problem = scaled(found)
+        first = solve(problem, kept[0], alpha)
+        rows = zip(kept, smallest, first.T, strict=True)
+        return np.stack(
+            [keep_large(problem, i, k, s, alpha, f) for i, (k, s, f) in enumerate(rows)]
+        )
+    problem = coupled(found, penalty, constraint)
+    kept, smallest = kept.ravel(), smallest.ravel()
+    first = solve(problem, kept, alpha)[:, 0]
+    return keep_large(problem, 0, kept, smallest, alpha, first).reshape(len(found.squares), -1)
 
-    def sparse(R: NDArray, b: NDArray, scale: NDArray, smallest: NDArray) -> NDArray:
-        return _sparse(R, b, scale, smallest, alpha * n_time)
 
-    if penalty is None:
-        rows = [sparse(R, QtY[:, i], scale, threshold * unit[i]) for i in range(n_targets)]
-        return np.stack(rows)
-    scales = np.tile(scale, n_targets)
-    coupled = np.concatenate([np.kron(np.eye(n_targets), R), np.sqrt(n_time) * penalty / scales])
-    b = np.concatenate([QtY.T.ravel(), np.zeros(len(penalty))])
-    return sparse(coupled, b, scales, threshold * unit.ravel()).reshape(n_targets, -1)
-
-
-def _sparse(
-    R: NDArray[np.float64],
-    b: NDArray[np.float64],
-    scale: NDArray[np.float64],
-    smallest: NDArray[np.float64],
-    ridge: float,
-) -> NDArray[np.float64]:
-    """Coefficients, of columns ``R * scale``, that are 0 or at least `smallest` in modulus."""
-    kept = np.ones(R.shape[1], bool)
+def keep_large(
+    problem: Problem,
+    target: int,
+    kept: NDArray[np.bool_],
+    smallest: Array,
+    alpha: float = 0.0,
+    fitted: Array | None = None,
+) -> Array:
+    """Coefficients that are 0 or at least `smallest` in modulus, from a first fit to the kept."""
+    if fitted is None:
+        fitted = solve(problem, kept, alpha, slice(target, target + 1))[:, 0]
     while True:
         coef = np.zeros(len(kept))
-        coef[kept] = _solve(R[:, kept], b, ridge) / scale[kept]
+        coef[kept] = fitted / problem.scale[kept]
         small = kept & (np.abs(coef) < smallest)
         if not small.any():
             return coef
-        kept &= ~small
+        kept = kept & ~small
+        fitted = solve(problem, kept, alpha, slice(target, target + 1))[:, 0]
 
 
-def _reduce(
-    A: NDArray[np.float64], Y: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The least-squares problem with as many rows as columns: R and QᵀY, where A = QR."""
-    Q, R = np.linalg.qr(A)
-    return R, Q.T @ Y
-
-
-def _solve(R: NDArray[np.float64], Y: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
-    n = R.shape[1]
-    if n == 0:
-        return np.zeros((0, *Y.shape[1:]))
-    if penalty > 0:
-        R = np.concatenate([R, np.sqrt(penalty) * np.eye(n)])
-        Y = np.concatenate([Y, np.zeros((n, *Y.shape[1:]))])
-    return lstsq(R, Y, cond=np.finfo(float).eps * max(R.shape))[0]
+def units(found: Normal, relative: bool) -> Array:
+    """The unit of each coefficient's threshold (n_targets, n_terms): 1 unless it is relative."""
+    if not relative:
+        return np.ones((len(found.squares), len(found.gram)))
+    target = np.sqrt(found.squares / found.n_rows)
+    return np.where(target > 0, target, 1.0)[:, None] / scales(found)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from rom.dynamics import PolynomialLibrary, SINDy
-from rom.dynamics.energy import energy_production
+from rom.dynamics.energy import energy_production, energy_rate, up_to
 from rom.dynamics.library import monomials
 
 
@@ -34,3 +34,17 @@ def test_a_large_penalty_makes_a_fitted_model_preserve_energy():
         terms = monomials(Z, model.polynomial().exponents[nonlinear])
         works.append(np.abs(np.sum(Z * (terms @ model.coef_[:, nonlinear].T), axis=1)).max())
     assert works[1] < 1e-6 * works[0]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 3))
+def test_the_energy_about_a_centre_changes_at_the_rate_of_the_polynomial(seed, rank, degree):
+    rng = np.random.default_rng(seed)
+    exponents = up_to(rank, degree)
+    coef, centre = rng.normal(size=(rank, len(exponents))), rng.normal(size=rank)
+    norm = rng.normal(size=(rank, rank))
+    norm = norm + norm.T
+    rate, powers = energy_rate(exponents, centre, norm)
+    w = rng.normal(size=(20, rank))
+    expected = np.sum(w @ norm * (monomials(centre + w, exponents) @ coef.T), axis=1)
+    assert_allclose(monomials(w, powers) @ rate @ coef.ravel(), expected, rtol=1e-8, atol=1e-8)

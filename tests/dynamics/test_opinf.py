@@ -77,6 +77,80 @@ def test_equations_name_modes_and_inputs():
     assert model.equations()[0].startswith("da1/dt = ")
 
 
+def test_cubic_and_bilinear_operators_are_recovered():
+    rng = np.random.default_rng(0)
+    Z, u = rng.normal(size=(200, 3)), rng.normal(size=(200, 2))
+    i, j, k = np.array([(i, j, k) for i in range(3) for j in range(i, 3) for k in range(j, 3)]).T
+    G, N, B = rng.normal(size=(3, 10)), rng.normal(size=(3, 2, 3)), rng.normal(size=(3, 2))
+    y = (Z[:, i] * Z[:, j] * Z[:, k]) @ G.T + np.einsum("tij,nj,ni->nt", N, Z, u) + u @ B.T
+    model = OperatorInference("cAHGN").fit(Z, y, u=u)
+    assert_allclose(model.G_, G, atol=1e-10)
+    assert_allclose(model.N_, N.reshape(3, 6), atol=1e-10)
+    assert_allclose(model.B_, B, atol=1e-10)
+    assert_allclose(np.hstack([model.c_[:, None], model.A_, model.H_]), 0, atol=1e-10)
+    assert_allclose(model.predict(Z, u=u), y, atol=1e-10)
+
+
+def test_bilinear_terms_need_inputs():
+    with pytest.raises(ValueError, match='has an "N", which needs inputs'):
+        OperatorInference("AN").fit(np.eye(3), np.eye(3))
+
+
+def test_ridge_by_operator_is_the_penalty_of_each():
+    """The gradient of what is minimised, with the penalties written out, vanishes."""
+    rng = np.random.default_rng(0)
+    Z, u, y = rng.normal(size=(80, 2)), rng.normal(size=(80, 1)), rng.normal(size=(80, 2))
+    model = OperatorInference(ridge={"A": 0.3, "H": 2.0, "B": 0.1}).fit(Z, y, u=u)
+    terms = np.stack([np.ones(80), *Z.T, Z[:, 0] ** 2, Z.prod(axis=1), Z[:, 1] ** 2, u[:, 0]])
+    coef = np.hstack([model.c_[:, None], model.A_, model.H_, model.B_])
+    penalty = np.array([0, 0.3, 0.3, 2, 2, 2, 0.1]) * (terms**2).mean(axis=1)
+    misfit = (coef @ terms - y.T) @ terms.T / 80
+    assert_allclose(misfit + coef * penalty, 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("ridge", [{"G": 1.0}, {"A": -1.0}, {"A": np.nan}])
+def test_ridge_must_fit_the_operators(ridge):
+    with pytest.raises(ValueError, match=r"for the operators \['c', 'A', 'H'\]"):
+        OperatorInference(ridge=ridge).fit(np.eye(3), np.eye(3))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 3),
+    st.sampled_from(["cAH", "AHN", "G", "cAHGN"]),
+    st.sampled_from([0.0, 1e-3]),
+)
+def test_refit_is_the_fit_of_fewer_coordinates(seed, rank, operators, ridge):
+    rng = np.random.default_rng(seed)
+    Z, u, y = rng.normal(size=(120, 3)), rng.normal(size=(120, 2)), rng.normal(size=(120, 3))
+    large = OperatorInference(operators, ridge=0.5, names=["a", "b", "c", "u", "v"])
+    small = large.fit(Z, y, u=u).refit(rank=rank, ridge=ridge)
+    fresh = OperatorInference(operators, ridge=ridge).fit(Z[:, :rank], y[:, :rank], u=u)
+    assert_allclose(small._coef(), fresh._coef(), atol=1e-10)
+    assert small.names == [*["a", "b", "c"][:rank], "u", "v"]
+    assert_allclose(small.refit(ridge=0.5)._coef(), large.refit(rank=rank)._coef(), atol=1e-10)
+
+
+def test_refit_says_what_it_cannot_do():
+    model = OperatorInference("A").fit(np.eye(3), np.eye(3)[:, :2])
+    with pytest.raises(ValueError, match="rank must be in 1 … 3 and below it needs one target"):
+        model.refit(rank=2)
+    with pytest.raises(ValueError, match="'ridge' parameter"):
+        model.refit(ridge=-1.0)
+    with pytest.raises(ValueError, match="given operators"):
+        OperatorInference.from_operators(A=np.eye(2)).refit(rank=1)
+
+
+def test_blocks_of_rows_make_no_difference(monkeypatch):
+    rng = np.random.default_rng(0)
+    Z, y = rng.normal(size=(500, 2)), rng.normal(size=(500, 2))
+    whole = OperatorInference().fit(Z, y)
+    monkeypatch.setattr("rom.dynamics.triangle.BLOCK_ROWS", 7)
+    monkeypatch.setattr("rom.dynamics.triangle.BLOCK_SIZE", 1)
+    assert_allclose(OperatorInference().fit(Z, y)._coef(), whole._coef(), rtol=1e-10)
+
+
 def test_unknown_operators_are_refused():
     with pytest.raises(ValueError, match="'operators' parameter"):
         OperatorInference("Q").fit(np.eye(2), np.eye(2))
@@ -94,9 +168,11 @@ def test_known_operators_give_the_model_that_a_fit_finds(seed, rank, n_inputs, o
     Z, y = rng.normal(size=(60, rank)), rng.normal(size=(60, rank))
     u = rng.normal(size=(60, n_inputs)) if n_inputs else None
     found = OperatorInference(operators).fit(Z, y, u=u)
-    given = {letter: getattr(found, f"{letter}_") for letter in "cAHB"}
+    given = {letter: getattr(found, f"{letter}_") for letter in "cAHGBN"}
     known = OperatorInference.from_operators(**given, bound=found.bound_)
     assert known.get_params() == found.get_params()
+    assert known.triangle_ is None
+    found.triangle_ = None
     assert set(vars(known)) == set(vars(found))
     for name, value in vars(found).items():
         np.testing.assert_array_equal(getattr(known, name), value)
@@ -127,8 +203,8 @@ def test_operators_are_copied():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "at least one of c, A and H"),
-        ({"B": np.eye(2)}, "at least one of c, A and H"),
+        ({}, "at least one of c, A, H, G and N"),
+        ({"B": np.eye(2)}, "at least one of c, A, H, G and N"),
         ({"A": np.ones((2, 3))}, r"With 2 latent.*A must have shape \(2, 2\).*is \(2, 3\)"),
         ({"A": np.eye(2), "H": np.eye(2)}, r"H must have shape \(2, 3\), but its shape is \(2, 2"),
         ({"c": np.ones((2, 1))}, r"c must have shape \(2,\)"),

@@ -4,7 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from rom.dynamics.regression import ridge, rms, stlsq
+from rom.dynamics.least_squares import Constraint
+from rom.dynamics.normal import normal
+from rom.dynamics.regression import fit_ridge, fit_stlsq, ridge, ridge_path, rms, stlsq
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -82,3 +84,68 @@ def test_penalised_fit_solves_its_normal_equations(seed, weight):
 def test_a_huge_threshold_leaves_nothing(relative):
     A, Y, _ = problem(0)
     assert not stlsq(A, Y, 1e9, relative=relative).any()
+
+
+@settings(max_examples=15, deadline=None)
+@given(seeds, st.booleans())
+def test_a_path_of_ridge_parameters_is_the_fits_one_by_one(seed, exact):
+    A, Y, _ = problem(seed)
+    alphas = [0.0, 1e-3, 1.0, 10.0]
+    path = ridge_path(normal(A, Y, exact=exact), alphas)
+    for alpha, coef in zip(alphas, path, strict=True):
+        assert_allclose(coef * rms(A), ridge(A, Y, alpha) * rms(A), rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_ridge_path_takes_the_least_norm_of_dependent_columns(exact):
+    a = np.random.default_rng(0).normal(size=(30, 1))
+    assert_allclose(ridge_path(normal(np.hstack([a, a]), 3 * a, exact=exact), 0.0), [[[1.5, 1.5]]])
+
+
+@settings(max_examples=15, deadline=None)
+@given(seeds, st.floats(0, 1))
+def test_sums_give_what_the_rows_give(seed, threshold):
+    A, Y, _ = problem(seed)
+    A = A / rms(A)
+    found = fit_stlsq(normal(A, Y), threshold, alpha=1e-6)
+    assert_allclose(found, stlsq(A, Y, threshold, alpha=1e-6), rtol=1e-8, atol=1e-13)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+def test_constrained_fit_meets_its_constraint_and_its_optimality(exact, alpha):
+    A, Y, rng = problem(3)
+    A = A / rms(A)
+    matrix, value = rng.normal(size=(3, 12)), rng.normal(size=3)
+    C = fit_ridge(normal(A, Y, exact=exact), alpha, constraint=Constraint(matrix, value))
+    assert_allclose(matrix @ C.ravel(), value, atol=1e-12)
+    gradient = ((A @ C.T - Y).T @ A / len(A) + alpha * C).ravel()
+    multipliers = np.linalg.lstsq(matrix.T, gradient)[0]
+    assert_allclose(matrix.T @ multipliers, gradient, atol=1e-12)
+
+
+def test_thresholding_keeps_to_the_constraint():
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(80, 4))
+    C = np.array([[1.0, 2.0, 0.0, 0.0], [0.0, -2.0, 0.0, 0.5]])
+    Y = A @ C.T + 0.1 * rng.normal(size=(80, 2))
+    exchange = np.zeros((1, 8))
+    exchange[0, [1, 5]] = 1.0  # the second coefficients cancel
+    found = fit_stlsq(normal(A, Y), 0.3, constraint=Constraint(exchange, np.zeros(1)))
+    assert np.array_equal(found != 0, C != 0)
+    assert abs(found[0, 1] + found[1, 1]) < 1e-13
+
+
+def test_a_constraint_on_terms_that_were_dropped_is_refused():
+    A = np.random.default_rng(0).normal(size=(50, 2))
+    constraint = Constraint(np.array([[0.0, 1.0]]), np.array([0.1]))
+    with pytest.raises(ValueError, match="No coefficients of the 1 terms that are left"):
+        fit_stlsq(normal(A, A[:, :1]), 0.5, constraint=constraint)
+
+
+def test_almost_dependent_terms_lose_no_digits_with_the_rows_root():
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(200, 3))
+    A[:, 2] = A[:, 0] + 1e-7 * rng.normal(size=200)
+    C = np.array([[1.0, 2.0, 3.0]])
+    assert_allclose(fit_ridge(normal(A, A @ C.T, exact=True)), C, atol=1e-7)

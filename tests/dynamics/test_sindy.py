@@ -5,6 +5,7 @@ from scipy.integrate import solve_ivp
 
 from rom.base import HasPolynomial
 from rom.dynamics import FourierLibrary, PolynomialLibrary, SINDy
+from rom.dynamics.sindy import DiscreteSINDy
 
 
 def lorenz(_, z):
@@ -141,3 +142,122 @@ def test_wrong_names_are_counted():
 def test_continuous_model_without_times_or_derivatives_is_refused():
     with pytest.raises(ValueError, match="Unit spacing is never assumed"):
         SINDy().fit(np.eye(3))
+
+
+@pytest.mark.parametrize("solver", ["stlsq", "sr3", "forward", "subset", "linbreg"])
+@pytest.mark.parametrize("threshold", [0.1, "bic"])
+def test_every_solver_finds_lorenz(lorenz_run, solver, threshold):
+    Z, _ = lorenz_run
+    Z = Z[::5]
+    y = lorenz(None, Z.T).T
+    y = y + 1e-3 * np.random.default_rng(0).normal(size=y.shape)
+    model = SINDy(solver=solver, threshold=threshold).fit(Z, y)
+    if threshold == 0.1:
+        assert_array_equal(model.coef_ != 0, LORENZ != 0)
+    assert_allclose(model.coef_, LORENZ, atol=2e-3)
+
+
+def test_rows_may_come_in_parts(lorenz_run):
+    Z, _ = lorenz_run
+    y, u = lorenz(None, Z.T).T, np.sin(Z[:, :1])
+    whole = SINDy().fit(Z, y, u=u)
+    parts = SINDy()
+    for rows in (slice(0, 500), slice(500, 900), slice(900, None)):
+        parts.partial_fit(Z[rows], y[rows], u=u[rows])
+    assert_allclose(parts.coef_, whole.coef_, atol=1e-8)
+    assert parts.bound_ == whole.bound_
+    resumed = SINDy().fit(Z[:900], y[:900]).partial_fit(Z[900:], y[900:])
+    assert_allclose(resumed.coef_, SINDy().fit(Z, y).coef_, atol=1e-8)
+    again = parts.fit(Z[:600], y[:600])  # a fit starts anew
+    assert_array_equal(again.coef_, SINDy().fit(Z[:600], y[:600]).coef_)
+
+
+@pytest.mark.parametrize(
+    "options", [{"n_models": 2}, {"energy": 1.0}, {"relative_error": True}], ids=str
+)
+def test_what_needs_all_rows_is_refused_in_parts(options):
+    with pytest.raises(ValueError, match="need all rows at once: call fit"):
+        SINDy(**options).partial_fit(np.eye(2), np.eye(2))
+
+
+def test_an_ensemble_tells_true_terms_from_others(lorenz_run):
+    Z, _ = lorenz_run
+    y = lorenz(None, Z.T).T
+    y = y + 2.0 * np.random.default_rng(0).normal(size=y.shape)
+    library = PolynomialLibrary(3)
+    fit = SINDy(library, threshold="bic", n_models=20, n_dropped=1, random_state=0).fit
+    model = fit(Z, y)
+    share = model.inclusion_probability_
+    assert share[:, :10][LORENZ != 0].min() > 0.9
+    assert_array_equal(model.coef_[:, :10] != 0, LORENZ != 0)
+    assert not model.coef_[:, 10:].any()
+    low, high = model.coef_interval_
+    assert np.all(low <= model.coef_)
+    assert np.all(model.coef_ <= high)
+    assert np.all(model.coef_std_[share == 0] == 0)
+    assert_array_equal(fit(Z, y).coef_interval_, model.coef_interval_)
+
+
+def test_one_model_has_no_spread(lorenz_run):
+    Z, t = lorenz_run
+    model = SINDy().fit(Z, t=t)
+    assert model.inclusion_probability_ is model.coef_std_ is model.coef_interval_ is None
+
+
+def test_equations_meet_linear_constraints(lorenz_run):
+    """The two quadratic terms of Lorenz 63 exchange energy: x z in one equation, x y in another."""
+    Z, _ = lorenz_run
+    y = lorenz(None, Z.T).T + 0.5 * np.random.default_rng(0).normal(size=Z.shape)
+    matrix = np.zeros((1, 30))
+    matrix[0, [16, 25]] = 1.0
+    free = SINDy().fit(Z, y).coef_
+    coef = SINDy(constraint=(matrix, [0.0])).fit(Z, y).coef_
+    assert abs(free[1, 6] + free[2, 5]) > 1e-6
+    assert abs(coef[1, 6] + coef[2, 5]) < 1e-12
+    assert_array_equal(coef != 0, LORENZ != 0)
+
+
+def test_constraints_that_do_not_fit_are_refused():
+    Z = np.random.default_rng(0).normal(size=(30, 2))
+    with pytest.raises(ValueError, match=r"n_terms = 12\) and values .* \(1, 3\) and \(1,\)"):
+        SINDy(constraint=(np.ones((1, 3)), [0.0])).fit(Z, Z)
+    with pytest.raises(ValueError, match="need solver='stlsq', a number as threshold"):
+        SINDy(constraint=(np.ones((1, 12)), [0.0]), solver="forward").fit(Z, Z)
+
+
+def test_parameters_are_inputs():
+    """Growth at rates of unseen parameters: dz/dt = μ z - z³."""
+    t = np.arange(0, 5, 0.02)
+    values = [0.5, 1.0, 2.0]
+    runs = [run(lambda _, z, m=m: m * z - z**3, [0.05], t) for m in values]
+    model = SINDy(PolynomialLibrary(3), names=["z", "mu"], threshold=0.05).fit(
+        np.concatenate(runs),
+        t=np.tile(t, 3),
+        u=np.repeat(values, len(t))[:, None],
+        trajectory=np.repeat([0, 1, 2], len(t)),
+    )
+    assert model.equations() == ["dz/dt = 1 z mu - 1 z^3"]
+    assert_allclose(model.predict([[0.3]], u=[[1.5]]), [[1.5 * 0.3 - 0.3**3]], rtol=1e-3)
+
+
+def test_maps_are_found_from_their_states():
+    """The Hénon map, which has no derivative; runs are not paired across their ends."""
+    runs = []
+    for start in ([0.1, 0.1], [-0.3, 0.2]):
+        states = [np.array(start)]
+        for _ in range(100):
+            x, y = states[-1]
+            states.append(np.array([1 - 1.4 * x**2 + y, 0.3 * x]))
+        runs.append(states)
+    model = DiscreteSINDy(names=["x", "y"]).fit(
+        np.concatenate(runs), trajectory=np.repeat([0, 1], 101)
+    )
+    assert model.equations() == ["x[n+1] = 1 + 1 y - 1.4 x^2", "y[n+1] = 0.3 x"]
+
+
+def test_almost_dependent_terms_lose_no_digits():
+    """Powers of a state close to 1 are nearly alike: their sums of squares hold too little."""
+    Z = 1 + 1e-3 * np.random.default_rng(0).uniform(-1, 1, size=(500, 1))
+    y = 2 - 3 * Z + Z**3
+    coef = SINDy(PolynomialLibrary(3), threshold=0.0, alpha=0.0).fit(Z, y).coef_
+    assert_allclose(coef, [[2, -3, 0, 1]], atol=1e-4)

@@ -1,0 +1,150 @@
+"""Compiled loops over rows: monomials, and sums of their products.
+
+A :class:`Recipe` forms each monomial as the product of an earlier one and one variable, for a few
+rows at a time, so that all of them stay in a core's cache. Only those who fit wait for numba.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit, types
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+# Rows that are worked on at a time: the monomials of so many stay in the innermost cache.
+TILE = 256
+
+
+class Recipe(NamedTuple):
+    """How the rows of a tile follow from each other: terms, then targets, then helpers."""
+
+    order: Integers
+    """Places of the monomials in an order in which they can be formed."""
+    parent: Integers
+    """Place of the earlier monomial of each place; -1 for the constant 1."""
+    factor: Integers
+    """The variable it is multiplied by."""
+    n_terms: int
+    n_places: int
+
+
+def recipe(exponents: Integers, n_targets: int) -> Recipe:
+    """The recipe for monomials with these exponents (n_terms, n), and what helps to form them."""
+    n_terms = len(exponents)
+    powers = dict(enumerate(map(tuple, exponents.tolist())))
+    place = {power: i for i, power in reversed(powers.items())}
+    parent, factor = dict.fromkeys(powers, -1), dict.fromkeys(powers, 0)
+    todo = list(powers)
+    while todo:
+        i = todo.pop()
+        if not any(powers[i]):
+            continue
+        factor[i] = max(j for j, power in enumerate(powers[i]) if power)
+        earlier = tuple(power - (j == factor[i]) for j, power in enumerate(powers[i]))
+        if earlier not in place:
+            place[earlier] = helper = len(powers) + n_targets
+            powers[helper], parent[helper], factor[helper] = earlier, -1, 0
+            todo.append(helper)
+        parent[i] = place[earlier]
+    order = sorted(powers, key=lambda i: sum(powers[i]))
+    n_places = len(powers) + n_targets
+    arrays = np.full((2, n_places), -1)
+    for i in powers:
+        arrays[:, i] = parent[i], factor[i]
+    return Recipe(np.array(order), arrays[0], arrays[1], n_terms, n_places)
+
+
+def fill(recipe: Recipe, Z: Array, Y: Array, roots: Array, tile: Array) -> None:
+    """Write monomials and targets, a column for each row of `Z`, to a `tile` (n_places, n_time).
+
+    They are multiplied by `roots` (n_time,), where that is not empty.
+    """
+    n, n_terms = len(Z), recipe.n_terms
+    n_targets = Y.shape[1]
+    variables = np.empty((Z.shape[1], n))
+    for j in range(Z.shape[1]):
+        variable = variables[j]
+        for k in range(n):
+            variable[k] = Z[k, j]
+    for j in range(n_targets):
+        target = tile[n_terms + j]
+        for k in range(n):
+            target[k] = Y[k, j]
+    for i in recipe.order:
+        term = tile[i]
+        if recipe.parent[i] < 0:
+            term[:n] = 1.0
+            continue
+        parent, variable = tile[recipe.parent[i]], variables[recipe.factor[i]]
+        for k in range(n):
+            term[k] = parent[k] * variable[k]
+    if len(roots):
+        for i in range(n_terms + n_targets):
+            term = tile[i]
+            for k in range(n):
+                term[k] *= roots[k]
+
+
+def add_products(tile: Array, size: int, total: Array) -> None:
+    """Add ``tile @ tile.T`` of the first `size` columns to the lower triangle of `total`."""
+    n = len(total)
+    for i in range(0, n - 1, 2):
+        p, q = tile[i], tile[i + 1]
+        for j in range(0, i + 1, 2):
+            r, s = tile[j], tile[j + 1]
+            a = b = c = d = 0.0
+            for k in range(size):  # four sums share their reading of four rows
+                a += p[k] * r[k]
+                b += p[k] * s[k]
+                c += q[k] * r[k]
+                d += q[k] * s[k]
+            total[i, j] += a
+            total[i, j + 1] += b
+            total[i + 1, j] += c
+            total[i + 1, j + 1] += d
+    if n % 2:
+        p = tile[n - 1]
+        for j in range(n):
+            r = tile[j]
+            a = 0.0
+            for k in range(size):
+                a += p[k] * r[k]
+            total[n - 1, j] += a
+
+
+def add_rows(recipe: Recipe, Z: Array, Y: Array, roots: Array, total: Array) -> None:
+    """Add the products of all monomials and targets, summed over rows, to a lower triangle."""
+    tile = np.empty((recipe.n_places, TILE))
+    for start in range(0, len(Z), TILE):
+        rows = slice(start, min(start + TILE, len(Z)))
+        fill_tile(recipe, Z[rows], Y[rows], roots[rows], tile)
+        add_tile(tile, rows.stop - rows.start, total)
+
+
+def compiled(loop: Callable[..., Any], signature: Any = None, **options: Any) -> Callable[..., Any]:
+    """Compile a loop, once for all sessions if there is a folder to keep it in."""
+    try:
+        return njit(signature, cache=True, nogil=True, **options)(loop)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        return njit(signature, nogil=True, **options)(loop)
+
+
+# One meaning for arrays of any layout, which may be read-only: nobody waits for a second one.
+READ_1D, READ_2D = (types.Array(types.float64, n, "A", readonly=True) for n in (1, 2))
+TILE_TYPE = types.float64[:, ::1]
+RECIPE = types.NamedTuple((*[types.int64[::1]] * 3, types.int64, types.int64), Recipe)
+ROWS = (RECIPE, READ_2D, READ_2D, READ_1D, TILE_TYPE)
+
+fill_tile = compiled(fill, types.void(*ROWS))
+# Sums in any order: the compiler may keep several at a time.
+add_tile = compiled(
+    add_products,
+    types.void(TILE_TYPE, types.int64, TILE_TYPE),
+    fastmath={"reassoc", "contract"},
+)
+add_all = compiled(add_rows, types.void(*ROWS))

@@ -1,0 +1,279 @@
+"""Normal equations of least squares, added up over blocks of rows.
+
+Sums of products are all that a linear regression needs of its rows. They are formed in one pass,
+side by side on all cores, and never need the terms of all rows at a time; those of different
+blocks, files or trajectories add. What is then asked of them (thresholds, ridge parameters,
+ensembles, criteria) costs no further pass.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+from threadpoolctl import threadpool_limits
+
+Array = NDArray[np.float64]
+Terms = Callable[[Array], Array]
+
+# As many threads as BLAS is given, which is asked for by this variable where not all are wanted.
+N_THREADS = int((os.environ.get("OMP_NUM_THREADS") or str(joblib.cpu_count())).split(",")[0])
+# Rows that a core works on at a time, so that their terms stay in its cache.
+BLOCK_BYTES = 2 * 2**20
+# From so many terms and targets on, BLAS outruns the compiled loop, which needs no blocks.
+WIDE = 48
+# Of the scaled Gram matrix: a larger condition costs more than half of the digits, and the rows
+# themselves are asked instead.
+MAX_CONDITION = 1e8
+
+
+class Normal(NamedTuple):
+    """Sums over rows ``(a, y)`` of terms and targets; sums over further rows add with ``+``.
+
+    Examples
+    --------
+    >>> A, Y = np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]]), np.array([[3.0], [1.0], [-1.0]])
+    >>> (normal(A[:2], Y[:2]) + normal(A[2:], Y[2:])).gram
+    array([[3., 3.],
+           [3., 5.]])
+    """
+
+    gram: Array
+    """(n_terms, n_terms): sum of w a aᵀ."""
+    cross: Array
+    """(n_terms, n_targets): sum of w a yᵀ."""
+    squares: Array
+    """(n_targets,): sum of w y²."""
+    n_rows: float
+    """Sum of the weights w."""
+    root: Array | None = None
+    """(any, n_terms + n_targets): fewer rows with the same sums, without the rounding of their
+    squares; None where the sums will do."""
+
+    def __add__(self, other: Normal) -> Normal:  # type: ignore[override]
+        """The sums over the rows of both."""
+        root = None
+        if self.root is not None and other.root is not None:
+            root = _triangle(np.concatenate([self.root, other.root]))
+        return Normal(
+            self.gram + other.gram,
+            self.cross + other.cross,
+            self.squares + other.squares,
+            self.n_rows + other.n_rows,
+            root,
+        )
+
+
+def normal(A: Array, Y: Array, weights: Array | None = None, *, exact: bool = False) -> Normal:
+    """Sums over rows of terms.
+
+    Parameters
+    ----------
+    A : ndarray, shape (n_time, n_terms)
+    Y : ndarray, shape (n_time, n_targets)
+    weights : ndarray, shape (n_time,), optional
+        Not negative; the squared error of each row counts so many times.
+    exact : bool, optional
+        Find the `root` too, from a QR decomposition of the rows.
+
+    Returns
+    -------
+    Normal
+    """
+    rows = np.concatenate([A, Y], axis=1)
+    if weights is not None:
+        rows *= np.sqrt(weights)[:, None]
+    n_rows = float(len(A) if weights is None else weights.sum())
+    root = _triangle(rows) if exact else None
+    return _unpack(rows.T @ rows, A.shape[1], n_rows, root)
+
+
+def polynomial_normal(
+    exponents: NDArray[np.int64], Z: Array, Y: Array, weights: Array | None = None
+) -> Normal:
+    """Sums over rows of monomials, which are never held for more than a block of rows.
+
+    Parameters
+    ----------
+    exponents : ndarray, shape (n_terms, n)
+        Powers of the variables in each term.
+    Z : ndarray, shape (n_time, n)
+        Variables.
+    Y : ndarray, shape (n_time, n_targets)
+        Targets.
+    weights : ndarray, shape (n_time,), optional
+        As for :func:`normal`.
+
+    Returns
+    -------
+    Normal
+
+    Examples
+    --------
+    >>> Z = np.array([[1.0], [2.0]])
+    >>> polynomial_normal(np.array([[0], [1], [2]]), Z, Z**2).cross.ravel()
+    array([ 5.,  9., 17.])
+    """
+    return sum_normals(polynomial_normals(exponents, Z, Y, slices(len(Z), N_THREADS), weights))
+
+
+def polynomial_normals(
+    exponents: NDArray[np.int64],
+    Z: Array,
+    Y: Array,
+    blocks: Sequence[slice],
+    weights: Array | None = None,
+) -> list[Normal]:
+    """:func:`polynomial_normal` of each of some blocks of rows."""
+    # numba takes about half a second to import: only those who fit polynomials wait for it.
+    from rom.dynamics import moments
+
+    n_terms, n_targets = len(exponents), Y.shape[1]
+    size = n_terms + n_targets
+    recipe = moments.recipe(exponents, n_targets)
+    roots = np.empty(0) if weights is None else np.sqrt(weights)
+
+    def narrow(rows: slice) -> Array:
+        total = np.zeros((size, size))
+        moments.add_all(recipe, Z[rows], Y[rows], roots[rows], total)
+        return np.tril(total) + np.tril(total, -1).T
+
+    def wide(rows: slice) -> Array:
+        total = np.zeros((size, size))
+        width = max(64, BLOCK_BYTES // (8 * recipe.n_places))
+        tile = np.empty((recipe.n_places, width))
+        for start in range(rows.start, rows.stop, width):
+            part = slice(start, min(start + width, rows.stop))
+            moments.fill_tile(recipe, Z[part], Y[part], roots[part], tile)
+            columns = tile[:size, : part.stop - start]
+            total += columns @ columns.T  # NumPy finds the symmetry, and lets other threads run
+        return total
+
+    is_wide = size > WIDE
+    totals = in_threads(wide if is_wide else narrow, blocks, limit_blas=is_wide)
+    counts = [float(b.stop - b.start if weights is None else weights[b].sum()) for b in blocks]
+    return [_unpack(T, n_terms, n, None) for T, n in zip(totals, counts, strict=True)]
+
+
+def library_normals(
+    terms: Terms,
+    Z: Array,
+    Y: Array,
+    blocks: Sequence[slice],
+    weights: Array | None = None,
+    *,
+    exact: bool = False,
+) -> list[Normal]:
+    """:func:`normal` of the `terms` of each of some blocks of rows, a part of a block at a time."""
+
+    def work(rows: slice) -> Normal:
+        return sum_normals(
+            normal(terms(Z[p]), Y[p], None if weights is None else weights[p], exact=exact)
+            for p in _parts(terms, Z, rows)
+        )
+
+    return in_threads(work, blocks, limit_blas=True)
+
+
+def row_normals(
+    terms: Terms,
+    exponents: NDArray[np.int64] | None,
+    Z: Array,
+    Y: Array,
+    n_blocks: int = N_THREADS,
+    weights: Array | None = None,
+) -> list[Normal]:
+    """Normal equations of blocks of rows, with their root where the sums would not do.
+
+    Parameters
+    ----------
+    terms : callable
+        Gives the terms (n_time, n_terms) of rows of variables.
+    exponents : ndarray, shape (n_terms, n), or None
+        Their powers, where they are monomials: those are summed without forming them.
+    Z : ndarray, shape (n_time, n)
+    Y : ndarray, shape (n_time, n_targets)
+    n_blocks : int, optional
+    weights : ndarray, shape (n_time,), optional
+
+    Returns
+    -------
+    list of Normal
+    """
+    blocks = slices(len(Z), n_blocks)
+    if exponents is None:
+        found = library_normals(terms, Z, Y, blocks, weights)
+    else:
+        found = polynomial_normals(exponents, Z, Y, blocks, weights)
+    if is_resolved(sum_normals(found)):
+        return found
+    return library_normals(terms, Z, Y, blocks, weights, exact=True)
+
+
+def sum_normals(normals: Sequence[Normal] | Iterator[Normal]) -> Normal:
+    """The sum of some, at least one."""
+    first, *others = normals
+    for other in others:
+        first += other
+    return first
+
+
+def is_resolved(found: Normal) -> bool:
+    """Whether the sums hold the answer to half of the digits, or bring their rows' root."""
+    if found.root is not None:
+        return True
+    scale = np.sqrt(np.diag(found.gram))
+    if not len(scale) or not scale.all():
+        return False
+    unit = found.gram / np.outer(scale, scale)
+    factor, info = linalg.lapack.dpotrf(unit, lower=1)
+    if info:
+        return False
+    reciprocal, _ = linalg.lapack.dpocon(factor, np.abs(unit).sum(axis=0).max(), uplo="L")
+    return bool(reciprocal * MAX_CONDITION > 1)
+
+
+def slices(length: int, n: int) -> list[slice]:
+    """``range(length)`` in at most `n` slices of about one size."""
+    edges = np.linspace(0, length, min(length, n) + 1).astype(int).tolist()
+    return [slice(a, b) for a, b in pairwise(edges)]
+
+
+def in_threads(
+    work: Callable[[slice], Any], blocks: Sequence[slice], *, limit_blas: bool
+) -> list[Any]:
+    """``work`` on each block, side by side."""
+    n = min(N_THREADS, len(blocks))
+    if n == 1:
+        return [work(block) for block in blocks]
+    with ThreadPoolExecutor(n) as pool:  # a lasting one would hang in a forked process
+        if not limit_blas:
+            return list(pool.map(work, blocks))
+        with threadpool_limits(1, "blas"):
+            return list(pool.map(work, blocks))
+
+
+def _parts(terms: Terms, Z: Array, rows: slice) -> Iterator[slice]:
+    """The rows of a block, as many at a time as a core's cache holds terms of."""
+    n_terms = terms(Z[rows.start : rows.start + 1]).shape[1]
+    width = max(64, n_terms, BLOCK_BYTES // (8 * n_terms))
+    for start in range(rows.start, rows.stop, width):
+        yield slice(start, min(start + width, rows.stop))
+
+
+def _triangle(rows: Array) -> Array:
+    return np.asarray(np.linalg.qr(rows, mode="r")) if len(rows) > rows.shape[1] else rows
+
+
+def _unpack(total: Array, n_terms: int, n_rows: float, root: Array | None) -> Normal:
+    """The parts of the sums of products of rows ``(a, y)``."""
+    cross = np.ascontiguousarray(total[:n_terms, n_terms:])
+    squares = np.diag(total)[n_terms:].copy()
+    return Normal(np.ascontiguousarray(total[:n_terms, :n_terms]), cross, squares, n_rows, root)

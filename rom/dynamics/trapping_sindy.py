@@ -1,0 +1,284 @@
+"""Polynomial dynamics fitted under the condition that a ball traps every trajectory."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import block_diag, null_space
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from rom.base import Polynomial
+from rom.dynamics.energy import energy_production
+from rom.dynamics.equations import Format, polynomial_equations, variable_names
+from rom.dynamics.library import PolynomialLibrary, monomials
+from rom.dynamics.lmi import minimise, positive
+from rom.dynamics.regression import ridge, rms
+from rom.dynamics.rows import RowDynamics
+from rom.dynamics.trapping import Inequality, _check_norm, trapping_region
+
+Array = NDArray[np.float64]
+
+# With relative errors, derivatives smaller than this fraction of the largest count as that large.
+SMALLEST = 1e-3
+# How often the centre of a quadratic model is chosen anew, for the model found with the last one.
+ROUNDS = 3
+
+
+class TrappingSINDy(RowDynamics):
+    """Derivatives as a quadratic or cubic polynomial, with a ball that every trajectory ends in.
+
+    Least squares with ridge under a linear matrix inequality: that the energy |z - m|² falls
+    outside a ball. Quadratic terms of a quadratic model preserve the energy exactly; of a cubic
+    model the cubic terms dissipate more than the quadratic ones produce. For a given centre this
+    is a convex problem, solved by a barrier method.
+
+    Parameters
+    ----------
+    degree : {2, 3}, optional
+    include_bias : bool, optional
+        Whether the constant 1 is among the terms.
+    radius : float, optional
+        The ball may reach this many times as far from its centre as the training states; > 1.
+        The smaller, the more is asked of the model.
+    centre : array_like, shape (rank,), optional
+        m; by default the mean of the training states and then, in a quadratic model, the point
+        about which the linear terms found damp most.
+    norm : array_like, shape (rank, rank), optional
+        P, of the energy (z - m)·P (z - m): the identity by default.
+    relative_error : bool, optional
+        Divide the error of each row by its |dz/dt|, so that slow or small stretches, such as the
+        growth from an unstable equilibrium, count as much as the large motion after it.
+    energy : float, optional
+        Penalty on the energy that the nonlinear terms produce about the origin, a pure number.
+    alpha : float, optional
+        Ridge parameter, a pure number: the penalty on terms of unit root mean square.
+    names : sequence of str, optional
+        Names of the latent coordinates for :meth:`equations`.
+
+    Attributes
+    ----------
+    coef_ : ndarray, shape (rank, n_terms)
+        Coefficients of the monomials, by degree.
+    centre_ : ndarray, shape (rank,)
+    radius_ : float
+        Trajectories end where ``(z - centre_)·norm_ (z - centre_) <= radius_²``.
+    margin_ : float
+        A rate: the energy above that of the ball falls at least as ``exp(-2 margin_ t)``.
+    norm_ : ndarray, shape (rank, rank)
+
+    Raises
+    ------
+    ValueError
+        By a fit: if a parameter is out of its range, `centre`, `norm` or `names` do not fit the
+        coordinates, there are inputs, or the data are refused (see :meth:`fit`).
+
+    Warns
+    -----
+    UserWarning
+        If no certified model was found: then the radius is infinite.
+
+    Notes
+    -----
+    With other than one target per coordinate there are no trajectories, nothing is asked of the
+    model, and the radius is infinite.
+
+    References
+    ----------
+    Schlegel & Noack (2015), J. Fluid Mech. 765, 325; Kaptanoglu et al. (2021), Phys. Rev. Fluids
+    6, 094401; Peng, Kaptanoglu et al. (2024), arXiv:2405.03154; Boyd & Vandenberghe (2004).
+
+    Examples
+    --------
+    The logistic equation escapes from z < 0; in x = √z it does not.
+
+    >>> z = 1 / (1 + 30 * np.exp(-np.linspace(0, 10, 500)))
+    >>> x = np.sqrt(z)[:, None]
+    >>> model = TrappingSINDy(3, include_bias=False).fit(x, x / 2 - x**3 / 2)
+    >>> model.coef_.round(3) + 0, bool(model.radius_ < np.inf)
+    (array([[ 0.5,  0. , -0.5]]), True)
+    """
+
+    time: ClassVar[Literal["continuous", "discrete"]] = "continuous"
+
+    coef_: Array
+    centre_: Array
+    norm_: Array
+    radius_: float
+    margin_: float
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "degree": [Interval(Integral, 2, 3, closed="both")],
+        "include_bias": ["boolean"],
+        "radius": [Interval(Real, 1, None, closed="neither")],
+        "centre": ["array-like", None],
+        "norm": ["array-like", None],
+        "relative_error": ["boolean"],
+        "energy": [Interval(Real, 0, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "names": ["array-like", None],
+    }
+
+    def __init__(
+        self,
+        degree: int = 2,
+        *,
+        include_bias: bool = True,
+        radius: float = 10.0,
+        centre: ArrayLike | None = None,
+        norm: ArrayLike | None = None,
+        relative_error: bool = False,
+        energy: float = 0.0,
+        alpha: float = 1e-9,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        self.degree = degree
+        self.include_bias = include_bias
+        self.radius = radius
+        self.centre = centre
+        self.norm = norm
+        self.relative_error = relative_error
+        self.energy = energy
+        self.alpha = alpha
+        self.names = names
+
+    def _fit(self, Z: Array, y: Array, u: Array | None) -> None:
+        rank = self.n_features_in_
+        variable_names(self.names, rank, 0)  # checks them
+        if u is not None:
+            raise ValueError("TrappingSINDy has no inputs, but u was given.")
+        P = _check_norm(self.norm, rank)
+        m = Z.mean(axis=0) if self.centre is None else np.array(self.centre, dtype=np.float64)
+        if m.shape != (rank,):
+            raise ValueError(f"centre must have shape ({rank},), but its shape is {m.shape}.")
+        exponents = self._exponents()
+        size = float(np.sqrt(np.max(np.sum(Z**2, axis=1)))) or 1.0
+        units = size ** (1.0 - exponents.sum(axis=1))
+        weights = _relative_weights(y) if self.relative_error else np.ones((len(y), 1))
+        A, Y = weights * monomials(Z / size, exponents), weights * y / size
+        self.norm_, self.centre_, self.radius_, self.margin_ = P, m, float("inf"), 0.0
+        self.coef_ = ridge(A, Y, self.alpha) * units
+        if y.shape[1] != rank:
+            return
+        scale = float(np.sqrt(np.mean(Y**2))) or 1.0
+        penalty = np.sqrt(self.energy) / scale * energy_production(exponents, Z / size)
+        H, b = least_squares(A / scale, Y / scale, self.alpha)
+        self._fit_trapped(Z, exponents, (H + penalty.T @ penalty, b), size)
+
+    def _fit_trapped(
+        self, Z: Array, exponents: NDArray[np.int64], loss: tuple[Array, Array], size: float
+    ) -> None:
+        units = size ** (1.0 - exponents.sum(axis=1))
+        P = self.norm_
+        chosen = self.centre is None and self.degree == 2
+        for _ in range(ROUNDS if chosen else 1):
+            w = Z - self.centre_
+            reach = self.radius * float(np.sqrt(np.max(np.sum(w @ P * w, axis=1)))) / size
+            coef = trapped(exponents, *loss, self.centre_ / size, P, reach)
+            if coef is None:
+                break
+            polynomial = Polynomial(exponents, coef * units)
+            region = trapping_region(polynomial, centre=None if chosen else self.centre_, norm=P)
+            self.coef_, self.centre_ = polynomial.coef, region.centre
+            self.radius_, self.margin_ = region.radius, region.margin
+        if not np.isfinite(self.radius_):
+            warnings.warn(
+                "No model with a trapping region was found: try another centre or a larger "
+                "radius. The coefficients are those of the last try.",
+                stacklevel=5,
+            )
+
+    def _predict(self, Z: Array, u: Array | None) -> Array:
+        return monomials(Z, self._exponents()) @ self.coef_.T
+
+    def _exponents(self) -> NDArray[np.int64]:
+        library = PolynomialLibrary(self.degree, include_bias=self.include_bias)
+        return library.exponents(self.n_features_in_)
+
+    def polynomial(self) -> Polynomial:
+        """The right-hand side."""
+        check_is_fitted(self)
+        return Polynomial(self._exponents(), self.coef_)
+
+    def equations(self, *, format: Format = "text", precision: int = 3) -> list[str]:
+        """The equations found, one per latent coordinate.
+
+        Parameters
+        ----------
+        format : {"text", "latex"}, optional
+        precision : int, optional
+            Significant digits.
+
+        Returns
+        -------
+        list of str
+        """
+        return polynomial_equations(
+            self.polynomial(), self.names, time=self.time, format=format, precision=precision
+        )
+
+
+def least_squares(A: Array, Y: Array, alpha: float) -> tuple[Array, Array]:
+    """H and b of ``c·H c / 2 - b·c``, half the error of :func:`rom.dynamics.regression.ridge`.
+
+    `c` is ``coef.ravel()``, coef (n_targets, n_terms).
+    """
+    H = A.T @ A / len(A) + alpha * np.diag(rms(A) ** 2)
+    full = np.kron(np.eye(Y.shape[1]), H)
+    return np.asarray(full, np.float64), (Y.T @ A / len(A)).ravel()
+
+
+def trapped(
+    exponents: NDArray[np.int64], H: Array, b: Array, centre: Array, norm: Array, reach: float
+) -> Array | None:
+    """Coefficients that minimise ``c·H c / 2 - b·c`` and have a trapping ball.
+
+    Parameters
+    ----------
+    exponents : ndarray, shape (n_terms, rank)
+        Powers of the terms, of degree 1 to 3, in units in which states are of order one.
+    H, b : ndarray, shape (rank * n_terms, rank * n_terms) and (rank * n_terms,)
+        Of ``c = coef.ravel()``, as :func:`least_squares` gives them.
+    centre : ndarray, shape (rank,)
+    norm : ndarray, shape (rank, rank)
+        P: the ball is ``w·P w <= R²``, w = z - centre.
+    reach : float
+        Largest R.
+
+    Returns
+    -------
+    ndarray, shape (rank, n_terms), or None where there are none
+    """
+    inequality = Inequality(exponents, centre, norm)
+    scale = 1 / np.sqrt(np.maximum(np.diag(H), np.finfo(float).tiny))
+    # Coefficients that keep energy exactly where it cannot be outweighed, each of unit effect.
+    odd = inequality.odd * scale
+    basis = scale[:, None] * (null_space(odd) if len(odd) else np.eye(len(scale)))
+    n, n_extra = basis.shape[1], len(inequality.of_extra)
+    bounds = np.zeros((n_extra, 2))  # margin > 0 and margin (reach² - R²) > 0
+    bounds[:2] = (1.0, reach**2), (0.0, -1.0)
+    F = np.array(
+        [block_diag(M, 0.0, 0.0) for M in np.tensordot(basis.T, inequality.of_coef, 1)]
+        + [
+            block_diag(M, *bound)
+            for M, bound in zip(inequality.of_extra, bounds.tolist(), strict=True)
+        ]
+    )
+    constant = np.zeros(F.shape[1:])
+    x = positive(F, np.zeros(len(F)), constant=constant)
+    if x is None:
+        return None
+    curvature = block_diag(basis.T @ H @ basis, 1e-10 * np.eye(n_extra))
+    x = minimise(curvature, np.append(b @ basis, np.zeros(n_extra)), F, x, constant=constant)
+    return (basis @ x[:n]).reshape(len(centre), -1)
+
+
+def _relative_weights(y: Array) -> Array:
+    size = np.sqrt((y**2).sum(axis=1, keepdims=True))
+    largest = size.max()
+    return largest / np.maximum(size, SMALLEST * largest) if largest > 0 else np.ones_like(size)

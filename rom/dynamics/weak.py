@@ -1,0 +1,345 @@
+"""Sparse identification in weak form: the equation integrated against test functions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from sklearn.utils._param_validation import Interval
+
+from rom.base import Series
+from rom.data.trajectory import segments
+from rom.dynamics.library import Library
+from rom.dynamics.sparse import Criterion, Solver
+from rom.dynamics.terms import TermDynamics
+
+Array = NDArray[np.float64]
+
+# Test functions (1 - s²)^DEGREE: so flat at their ends that sums over even samples are integrals
+# to rounding, from about 32 samples a function on.
+DEGREE = 16
+FEWEST_STEPS = 32
+# The width at which the transform of a test function has fallen to half at a frequency f is
+# PASS / f: it is near a Gaussian with a standard deviation of width / (2 sqrt(2 DEGREE + 3)).
+PASS = np.sqrt(2 * np.log(2)) * np.sqrt(2 * DEGREE + 3) / np.pi
+# By default so many test functions start within the width of one.
+OVERLAP = 24
+# Above the median of the highest quarter of frequencies, by this factor, a spectrum is signal.
+CLEAR = 100.0
+# Points of the polynomials by which uneven samples are integrated.
+STENCIL = 4
+
+
+def spectrum_corner(Z: Array, t: Array) -> float:
+    """The highest frequency, in cycles per unit of time, at which the signal clears the noise.
+
+    The noise is the median power in the highest quarter of the spectrum (Hann window); power a
+    hundred times that is signal. Over the coordinates the median is taken. Uneven samples are
+    interpolated. Constant states have corner 0.
+
+    Parameters
+    ----------
+    Z : ndarray, shape (n_time, rank)
+        One stretch of continuous sampling.
+    t : ndarray, shape (n_time,)
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> t = np.arange(0, 100, 0.1)
+    >>> noise = 0.01 * np.random.default_rng(0).normal(size=1000)
+    >>> round(spectrum_corner((np.sin(2 * np.pi * 0.5 * t) + noise)[:, None], t), 1)
+    0.5
+    """
+    n = len(t)
+    even = np.linspace(t[0], t[-1], n)
+    values = np.stack([np.interp(even, t, z) for z in Z.T])
+    values = (values - values.mean(axis=1, keepdims=True)) * np.hanning(n)
+    power = np.abs(np.fft.rfft(values)) ** 2
+    noise = np.median(power[:, -max(1, power.shape[1] // 4) :], axis=1)
+    signal = power > CLEAR * noise[:, None]
+    frequency = np.fft.rfftfreq(n, even[1] - even[0])
+    return float(np.median((signal * frequency).max(axis=1)))
+
+
+def support_width(Z: Array, t: Array, pieces: list[slice]) -> float:
+    """Width of test functions that keep the signal and average the noise.
+
+    At the corner of the spectrum (see :func:`spectrum_corner`; the highest of the longest
+    pieces') the transform of the test function has fallen to half. No test function has fewer
+    than 32 median steps, or is wider than the longest piece.
+
+    Parameters
+    ----------
+    Z : ndarray, shape (n_time, rank)
+    t : ndarray, shape (n_time,)
+    pieces : list of slice
+        Stretches of continuous sampling, one of two rows or more among them.
+
+    Returns
+    -------
+    float
+        In units of `t`.
+    """
+    spans = np.array([t[piece.stop - 1] - t[piece.start] for piece in pieces])
+    step = np.median(np.concatenate([np.diff(t[piece]) for piece in pieces]))
+    long = [pieces[i] for i in np.flatnonzero(spans >= 0.5 * spans.max())]
+    corner = max(spectrum_corner(Z[piece], t[piece]) for piece in long)
+    width = PASS / corner if corner > 0 else np.inf
+    return float(min(max(width, FEWEST_STEPS * step), spans.max()))
+
+
+def quadrature(t: Array) -> Array:
+    """Weights (n_time,) of the samples in an integral that vanishes, flat, at both ends.
+
+    On even times they are the step. On uneven ones, those of cubic polynomials through the
+    nearest four samples of each interval.
+
+    Examples
+    --------
+    >>> t = np.array([0.0, 0.1, 0.3, 0.6, 0.7, 1.0])
+    >>> round(float(quadrature(t) @ t**3), 12)
+    0.25
+    """
+    step = np.diff(t)
+    if np.ptp(step) <= 1e-9 * step[0]:
+        return np.append(step, step[-1])
+    n = min(STENCIL, len(t))
+    first = np.clip(np.arange(len(step)) - n // 2 + 1, 0, len(t) - n)
+    stencil = first[:, None] + np.arange(n)
+    nodes = (t[stencil] - t[:-1, None]) / step[:, None]
+    powers = nodes[:, None, :] ** np.arange(n)[:, None]
+    integrals = np.broadcast_to(1.0 / np.arange(1, n + 1), nodes.shape)[..., None]
+    weights = np.linalg.solve(powers, integrals)[..., 0] * step[:, None]
+    return np.bincount(stencil.ravel(), weights.ravel(), len(t)).astype(np.float64, copy=False)
+
+
+def test_functions(t: Array, centres: Array, width: float) -> tuple[csr_array, csr_array]:
+    """Matrices (n_windows, n_time) that integrate samples times φ, and times -dφ/dt.
+
+    φ is ``(1 - s²)^16`` where ``s = 2 (t - centre) / width`` is in -1 … 1. Each row is divided by
+    the norm of its weights in the second matrix: the standard deviation that white noise in the
+    states brings into the row.
+
+    Parameters
+    ----------
+    t : ndarray, shape (n_time,)
+    centres : ndarray, shape (n_windows,)
+        Half a width or more inside the times.
+    width : float
+
+    Returns
+    -------
+    value, slope : csr_array
+    """
+    half = width / 2
+    first = np.searchsorted(t, centres - half, side="right")
+    count = np.searchsorted(t, centres + half, side="left") - first
+    ends = np.concatenate([[0], np.cumsum(count)])
+    rows = np.arange(ends[-1]) + np.repeat(first - ends[:-1], count)
+    s = (t[rows] - np.repeat(centres, count)) / half
+    weight = quadrature(t)[rows]
+    rest = 1 - s * s
+    square = rest * rest
+    fourth = square * square
+    flat = weight * fourth * fourth * fourth * square * rest  # to the 15th
+    slope = (2 * DEGREE / half) * s * flat
+    value = rest * flat
+    windows = np.repeat(np.arange(len(centres)), count)
+    deviation = np.sqrt(np.bincount(windows, slope**2, len(centres)))[windows]
+    shape = (len(centres), len(t))
+    return (
+        csr_array((value / deviation, rows, ends), shape),
+        csr_array((slope / deviation, rows, ends), shape),
+    )
+
+
+test_functions.__test__ = False  # type: ignore[attr-defined]
+
+
+def weak_rows(
+    terms: Array,
+    Z: Array,
+    t: Array,
+    pieces: list[slice],
+    *,
+    width: float,
+    n_windows: int | None = None,
+) -> tuple[Array, Array]:
+    """The equation ``dz/dt = C θ(z, u)`` integrated against test functions.
+
+    Integration by parts moves the derivative from the states to the test function:
+    ``∫ φ θ dt Cᵀ = -∫ φ' z dt``, exactly, as φ vanishes at both ends of its window.
+
+    Parameters
+    ----------
+    terms : ndarray, shape (n_time, n_terms)
+        Values of the terms θ.
+    Z : ndarray, shape (n_time, rank)
+        States.
+    t : ndarray, shape (n_time,)
+        Times, increasing inside each piece; steps of any length.
+    pieces : list of slice
+        Stretches of continuous sampling; those shorter than `width` have no window.
+    width : float
+        Width of the windows, in units of `t`.
+    n_windows : int, optional
+        Number of windows in all, at even distances in each piece; by default so many that 24
+        begin in a width.
+
+    Returns
+    -------
+    A : ndarray, shape (n_windows, n_terms)
+    Y : ndarray, shape (n_windows, rank)
+        Their rows carry white noise in the states with equal variance.
+    """
+    room = np.array([t[piece.stop - 1] - t[piece.start] - width for piece in pieces])
+    fits = np.flatnonzero(room >= -1e-9 * width)
+    room = np.maximum(room, 0.0)
+    total = room[fits].sum() or 1.0
+    A, Y = [terms[:0]], [Z[:0]]
+    for i in fits:
+        share = OVERLAP / width if n_windows is None else n_windows / total
+        n = max(1, round(room[i] * share))
+        start = t[pieces[i].start] + width / 2
+        centres = np.linspace(start, start + room[i], n) if n > 1 else start + room[i, None] / 2
+        value, slope = test_functions(t[pieces[i]], centres, width)
+        A.append(value @ terms[pieces[i]])
+        Y.append(slope @ Z[pieces[i]])
+    return np.concatenate(A), np.concatenate(Y)
+
+
+class WeakSINDy(TermDynamics):
+    """Sparse identification in weak form: for noisy states.
+
+    No derivative is taken of the data. The equation is integrated against smooth test functions
+    of compact support, and the derivative is moved onto them by parts.
+
+    Parameters
+    ----------
+    library : Library, optional
+        Candidate terms; polynomials up to degree 2 by default. Inputs are further variables.
+    solver : {"stlsq", "sr3", "forward", "subset", "linbreg"}, optional
+        How terms are chosen: see :func:`rom.dynamics.sparse.fit_sparse`.
+    threshold : float or {"aic", "aicc", "bic"}, optional
+        Terms whose coefficient is smaller in modulus are dropped; or the criterion that chooses
+        how many stay.
+    relative_threshold : bool, optional
+        Take `threshold` as a fraction: drop terms whose root mean square over the rows is less
+        than this share of the target's. A pure number.
+    width : float, optional
+        Width of the test functions, in units of time. By default so wide that at the corner of
+        the states' spectrum, where noise begins, their transform has fallen to half, and at least
+        32 steps.
+    n_windows : int, optional
+        Number of test functions; by default 24 begin in each width.
+    alpha : float, optional
+        Ridge parameter, a pure number, for STLSQ.
+    names : sequence of str, optional
+        Names of the latent coordinates, and of the inputs, for :meth:`equations`.
+
+    Attributes
+    ----------
+    coef_ : ndarray, shape (n_targets, n_terms)
+        Coefficients, in the library's order of terms.
+    width_ : float
+        Width of the test functions; absent where derivatives were given.
+
+    Raises
+    ------
+    ValueError
+        By a fit: as :class:`rom.SINDy`, or if no stretch of continuous sampling is as long as
+        `width`.
+
+    Warns
+    -----
+    UserWarning
+        If some rows are in stretches shorter than `width` and cannot be used, or if `threshold`
+        dropped every term of an equation.
+
+    Notes
+    -----
+    Test functions are ``(1 - s²)^16``, whose full width at half maximum is a fifth of `width`.
+    Integrals of even samples are exact to rounding; of uneven ones, of fourth order in the step.
+    Rows are divided by the standard deviation that white noise brings into them. Terms are of
+    noisy states still: the square of a state is biased by the variance of its noise. Inputs are
+    taken to be as smooth as the states: where they jump, the error is of first order in the step.
+
+    References
+    ----------
+    Schaeffer & McCalla (2017), Phys. Rev. E 96, 023302; Messenger & Bortz (2021), Multiscale
+    Model. Simul. 19, 1474.
+
+    Examples
+    --------
+    >>> from rom.dynamics import PolynomialLibrary
+    >>> t = np.arange(0, 20, 0.02)
+    >>> Z = np.exp(-0.1 * t)[:, None] * np.stack([np.cos(2 * t), -np.sin(2 * t)], axis=1)
+    >>> Z += 0.02 * np.random.default_rng(0).normal(size=Z.shape)
+    >>> model = WeakSINDy(PolynomialLibrary(2), threshold=0.05, names=["x", "y"]).fit(Z, t=t)
+    >>> model.equations(precision=1)
+    ['dx/dt = -0.09 x + 2 y', 'dy/dt = -2 x - 0.1 y']
+    """
+
+    width_: float
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **TermDynamics._parameter_constraints,
+        "width": [Interval(Real, 0, None, closed="neither"), None],
+        "n_windows": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        library: Library | None = None,
+        *,
+        solver: Solver = "stlsq",
+        threshold: float | Criterion = 0.1,
+        relative_threshold: bool = False,
+        width: float | None = None,
+        n_windows: int | None = None,
+        alpha: float = 0.0,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        self.library = library
+        self.solver = solver
+        self.threshold = threshold
+        self.relative_threshold = relative_threshold
+        self.width = width
+        self.n_windows = n_windows
+        self.alpha = alpha
+        self.names = names
+
+    def _rows(self, series: Series) -> tuple[Array, Array]:
+        Z, t = series.Z, series.t
+        assert t is not None  # Dynamics.fit has checked
+        pieces = [p for p in segments(t, series.trajectory) if p.stop - p.start > 1]
+        spans = np.array([t[p.stop - 1] - t[p.start] for p in pieces])
+        if self.width is None and pieces:
+            self.width_ = support_width(Z, t, pieces)
+        else:
+            self.width_ = float(self.width or 0.0)
+        usable = [p for p, s in zip(pieces, spans, strict=True) if s >= self.width_ * (1 - 1e-9)]
+        if not usable:
+            raise ValueError(
+                f"The test functions are {self.width_:g} wide, but the longest of the "
+                f"{len(pieces)} stretches of continuous sampling lasts "
+                f"{spans.max(initial=0.0):g}. Set a smaller width."
+            )
+        left_out = len(Z) - sum(p.stop - p.start for p in usable)
+        if left_out:
+            warnings.warn(
+                f"{left_out} of {len(Z)} rows are in stretches shorter than the test functions, "
+                f"which are {self.width_:g} wide, and cannot be used.",
+                stacklevel=4,
+            )
+        terms = self._terms(Z, series.u)
+        return weak_rows(terms, Z, t, usable, width=self.width_, n_windows=self.n_windows)

@@ -1,0 +1,216 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from scipy.linalg import null_space
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import rom
+from rom.base import Polynomial
+from rom.dynamics.energy import energy_rate, gram, up_to
+from rom.dynamics.library import monomials
+from rom.dynamics.lmi import is_positive, minimise, positive
+from rom.dynamics.trapping import trapping_region
+from rom.dynamics.trapping_sindy import TrappingSINDy
+
+
+def polynomial(rank, degree, terms):
+    """Of {(equation, powers): coefficient}."""
+    exponents = up_to(rank, degree)
+    coef = np.zeros((rank, len(exponents)))
+    for (i, powers), value in terms.items():
+        coef[i, (exponents == powers).all(axis=1)] = value
+    return Polynomial(exponents, coef)
+
+
+def field(model, Z):
+    return monomials(Z, model.exponents) @ model.coef.T
+
+
+def lorenz(sigma, rho, beta):
+    return polynomial(
+        3,
+        2,
+        {
+            (0, (1, 0, 0)): -sigma,
+            (0, (0, 1, 0)): sigma,
+            (1, (1, 0, 0)): rho,
+            (1, (0, 1, 0)): -1,
+            (1, (1, 0, 1)): -1,
+            (2, (0, 0, 1)): -beta,
+            (2, (1, 1, 0)): 1,
+        },
+    )
+
+
+@pytest.mark.parametrize(("sigma", "rho", "beta"), [(10, 28, 8 / 3), (16, 45, 4), (4, 20, 2)])
+def test_the_known_ball_of_lorenz(sigma, rho, beta):
+    region = trapping_region(lorenz(sigma, rho, beta))
+    assert region.certified
+    assert_allclose(region.centre, [0, 0, sigma + rho], atol=1e-3 * rho)
+    assert_allclose(region.radius, beta * (sigma + rho) / (2 * np.sqrt(beta - 1)), rtol=1e-3)
+
+
+def energy_preserving(rng, rank):
+    """Random quadratic terms with z·Q(z) = 0, damped linear terms and a constant."""
+    exponents = up_to(rank, 2)
+    rate, _ = energy_rate(exponents, np.zeros(rank), np.eye(rank))
+    cubic = rate[len(exponents) :].reshape(-1, rank, len(exponents))
+    quadratic = exponents.sum(axis=1) == 2
+    kernel = null_space(cubic[:, :, quadratic].reshape(len(cubic), -1))
+    coef = rng.normal(size=(rank, len(exponents)))
+    coef[:, quadratic] = (kernel @ rng.normal(size=kernel.shape[1])).reshape(rank, -1)
+    A = rng.normal(size=(rank, rank))
+    coef[:, 1 : rank + 1] = 5 * (A - A.T) - A @ A.T - 0.1 * np.eye(rank)
+    return Polynomial(exponents, coef)
+
+
+def flux_out_of(region, model, rng, size=300):
+    """The largest rate of change of the energy on a shell just outside the ball."""
+    directions = rng.normal(size=(size, len(region.centre)))
+    length = np.sqrt(np.einsum("ni,ij,nj->n", directions, region.norm, directions))
+    w = 1.001 * region.radius * directions / length[:, None]
+    outward = w @ region.norm
+    return np.max(np.sum(outward * field(model, region.centre + w), axis=1) / region.radius**2)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.sampled_from([1e-3, 1.0, 1e3]))
+def test_energy_falls_outside_the_ball_whatever_the_units(seed, rank, unit):
+    rng = np.random.default_rng(seed)
+    model = energy_preserving(rng, rank)
+    degree = model.exponents.sum(axis=1)
+    region = trapping_region(Polynomial(model.exponents, model.coef * unit ** (1.0 - degree)))
+    assert region.certified
+    here = region._replace(centre=region.centre / unit, radius=region.radius / unit)
+    assert flux_out_of(here, model, rng) < 0
+
+
+def test_the_ball_of_a_cubic_model_is_entered_from_everywhere():
+    """The energy w²/2 of dx/dt = x - x³ + y, dy/dt = x - y³ grows only near the origin."""
+    model = polynomial(2, 3, {(0, (1, 0)): 1, (0, (3, 0)): -1, (0, (0, 1)): 1, (1, (1, 0)): 1,
+                              (1, (0, 3)): -1})  # fmt: skip
+    region = trapping_region(model)
+    assert region.certified
+    # On x² + y² = R² the fastest growth is along x = y nearly; there it is R² (3/2) - R⁴ / 2.
+    assert np.sqrt(3) <= region.radius < 1.05 * np.sqrt(3.3)
+    assert flux_out_of(region, model, np.random.default_rng(0)) < 0
+
+
+def test_a_norm_in_which_the_quadratic_terms_preserve_energy():
+    """dx/dt = x (1 - s), ds/dt = -s + 4 x²: energy is exchanged at a rate of 1 to 4."""
+    model = polynomial(2, 2, {(0, (1, 0)): 1, (0, (1, 1)): -1, (1, (0, 1)): -1, (1, (2, 0)): 4})
+    refused = trapping_region(model)
+    assert not refused.certified
+    assert "produce energy" in refused.reason
+    region = trapping_region(model, norm=np.diag([4.0, 1.0]))
+    assert region.certified
+    assert flux_out_of(region, model, np.random.default_rng(0)) < 0
+
+
+ESCAPING = {
+    "quadratic": polynomial(1, 2, {(0, (1,)): -1, (0, (2,)): 1}),
+    "undamped": polynomial(2, 2, {(0, (1, 0)): 1, (0, (0, 2)): 1, (1, (1, 1)): -1}),
+    "linear": polynomial(1, 1, {(0, (1,)): 0.1}),
+    "cubic growth": polynomial(1, 3, {(0, (1,)): -1, (0, (3,)): 1e-3}),
+    "neutral": polynomial(2, 1, {(0, (0, 1)): 1, (1, (1, 0)): -1}),
+    "one direction of two": polynomial(2, 3, {(0, (3, 0)): -1, (1, (0, 1)): 0.1}),
+}
+
+
+@pytest.mark.parametrize("name", ESCAPING)
+def test_models_that_escape_are_not_certified(name):
+    region = trapping_region(ESCAPING[name])
+    assert not region.certified
+    assert region.radius == np.inf
+    assert region.reason
+
+
+def test_inputs_and_high_degrees_are_refused_in_words():
+    with_input = Polynomial(np.eye(2, dtype=np.int64), np.array([[-1.0, 1.0]]))
+    assert "inputs" in trapping_region(with_input).reason
+    assert "degree 5" in trapping_region(polynomial(1, 5, {(0, (5,)): -1})).reason
+    with pytest.raises(ValueError, match="symmetric positive definite"):
+        trapping_region(lorenz(10, 28, 8 / 3), norm=-np.eye(3))
+    with pytest.raises(ValueError, match=r"centre must have shape \(3,\)"):
+        trapping_region(lorenz(10, 28, 8 / 3), centre=[0.0])
+
+
+def mean_field(t, z0):
+    """Noack et al. (2003): oscillation and shift mode, energy-preserving in the identity norm."""
+    terms = {(0, (1, 0, 0)): 0.1, (0, (0, 1, 0)): -1, (0, (1, 0, 1)): -0.1,
+             (1, (0, 1, 0)): 0.1, (1, (1, 0, 0)): 1, (1, (0, 1, 1)): -0.1,
+             (2, (0, 0, 1)): -1, (2, (2, 0, 0)): 0.1, (2, (0, 2, 0)): 0.1}  # fmt: skip
+    model = polynomial(3, 2, terms)
+    Z = np.stack([np.zeros(3)] * len(t))
+    Z[0] = z0
+    for n, h in enumerate(np.diff(t)):
+        k = []
+        for c in (0, 0.5, 0.5, 1):
+            k.append(field(model, (Z[n] + c * h * (k[-1] if k else 0))[None])[0])
+        Z[n + 1] = Z[n] + h * (k[0] + 2 * k[1] + 2 * k[2] + k[3]) / 6
+    return model, Z
+
+
+def test_a_model_with_a_trapping_region_is_recovered():
+    model, Z = mean_field(np.arange(0, 30, 0.1), [0.1, 0.0, 0.5])
+    found = TrappingSINDy(include_bias=False).fit(Z, field(model, Z))
+    assert_allclose(found.coef_, model.coef[:, 1:], atol=1e-3)
+    assert found.radius_ < np.inf
+
+
+@pytest.mark.parametrize(("degree", "rank"), [(2, 2), (3, 1)])
+def test_whatever_the_data_what_is_fitted_is_bounded(degree, rank):
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(60, rank))
+    model = TrappingSINDy(degree, radius=3.0).fit(Z, rng.normal(size=(60, rank)))
+    assert model.radius_ < np.inf
+    region = trapping_region(model.polynomial(), centre=model.centre_, norm=model.norm_)
+    assert region.certified
+    assert_allclose(region.radius, model.radius_, rtol=1e-6)
+    run = rom.rollout(model, 50 * np.ones(rank), np.linspace(0, 20 / model.margin_, 50), bound=1e4)
+    assert np.linalg.norm(run.z[-1] - model.centre_) <= 1.001 * model.radius_
+
+
+def test_without_the_condition_the_same_fit_escapes():
+    rng = np.random.default_rng(1)
+    z = rng.uniform(-1, 1, size=(80, 1))
+    y = -0.5 * z + z**3
+    free, trapped = np.array([[-0.5, 0, 1]]), TrappingSINDy(3, include_bias=False).fit(z, y)
+    assert not trapping_region(Polynomial(trapped.polynomial().exponents, free)).certified
+    assert trapped.coef_[0, 2] < 0
+    assert trapped.radius_ < np.inf
+
+
+def test_what_a_fit_refuses():
+    Z = np.random.default_rng(0).normal(size=(20, 2))
+    with pytest.raises(ValueError, match="has no inputs"):
+        TrappingSINDy().fit(Z, Z, u=Z)
+    with pytest.raises(ValueError, match=r"centre must have shape \(2,\)"):
+        TrappingSINDy(centre=[1.0]).fit(Z, Z)
+
+
+@parametrize_with_checks([TrappingSINDy()])
+def test_sklearn(estimator, check):
+    check(estimator)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 2))
+def test_gram_matrices_have_their_polynomials(seed, rank, degree):
+    rng = np.random.default_rng(seed)
+    spread, free = gram(rank, degree)
+    z = rng.normal(size=(1, rank))
+    v = monomials(z, up_to(rank, degree))[0]
+    assert_allclose(v @ spread @ v, monomials(z, up_to(rank, 2 * degree))[0], rtol=1e-10)
+    assert_allclose(v @ free @ v if len(free) else 0.0, 0.0, atol=1e-10 * max(1, v @ v) ** 2)
+
+
+def test_the_least_eigenvalue_as_a_linear_matrix_inequality():
+    A = np.random.default_rng(0).normal(size=(6, 6))
+    A, F = A + A.T, -np.eye(6)[None]
+    x = positive(F, np.zeros(1), constant=A)
+    assert is_positive(A - x[0] * np.eye(6))
+    x = minimise(np.zeros((1, 1)), np.ones(1), F, x, constant=A)
+    assert_allclose(x[0], np.linalg.eigvalsh(A)[0], atol=1e-6)
