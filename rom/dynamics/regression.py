@@ -15,6 +15,9 @@ from rom.dynamics.normal import Normal, normal
 
 Array = NDArray[np.float64]
 
+# Derivatives smaller than this fraction of the largest are little but rounding and noise.
+SMALLEST = 1e-3
+
 
 def rms(A: Array) -> Array:
     """Root mean square of each column; 1 for a column of zeros, so that it divides."""
@@ -207,3 +210,23 @@ def units(found: Normal, relative: bool) -> Array:
         return np.ones((len(found.squares), len(found.gram)))
     target = np.sqrt(found.squares / found.n_rows)
     return np.where(target > 0, target, 1.0)[:, None] / scales(found)
+
+
+def relative_weights(y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights (n_time,) of squared errors, so that the error of each row is relative to its size.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n_time, n_targets)
+        Rows smaller than a thousandth of the largest count as that large.
+
+    Examples
+    --------
+    >>> relative_weights(np.array([[4.0], [2.0]]))
+    array([1., 4.])
+    """
+    size = np.sqrt((y**2).sum(axis=1))
+    largest = size.max()
+    if largest == 0:
+        return np.ones_like(size)
+    return np.asarray((largest / np.maximum(size, SMALLEST * largest)) ** 2)

@@ -11,28 +11,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from rom import checks
-from rom.base import Polynomial
 from rom.dynamics.energy import energy_production
 from rom.dynamics.ensemble import fit_ensemble
-from rom.dynamics.equations import Format, equations, variable_names
+from rom.dynamics.equations import variable_names
 from rom.dynamics.least_squares import as_constraint
-from rom.dynamics.library import Library, PolynomialLibrary
+from rom.dynamics.library import Library
 from rom.dynamics.normal import N_THREADS, Normal, row_normals, sum_normals
-from rom.dynamics.regression import fit_stlsq
+from rom.dynamics.regression import fit_stlsq, relative_weights
 from rom.dynamics.rows import RowDynamics
 from rom.dynamics.sparse import CRITERIA, SOLVERS, Criterion, Solver, fit_sparse
+from rom.dynamics.terms import LibraryDynamics
 
-# With relative errors, derivatives smaller than this fraction of the largest count as that large:
-# below it there is little but rounding and noise.
-SMALLEST = 1e-3
 # An ensemble draws its rows in so many blocks.
 N_BLOCKS = 50
 
 
-class SINDy(RowDynamics):
+class SINDy(LibraryDynamics, RowDynamics):
     """Derivatives as a sum of few terms from a library.
 
     The rows are summed in one pass; all that follows works on the sums, and costs little beside.
@@ -119,6 +115,7 @@ class SINDy(RowDynamics):
 
     Examples
     --------
+    >>> from rom.dynamics import PolynomialLibrary
     >>> t = np.linspace(0, 10, 500)
     >>> Z = np.stack([np.cos(2 * t), -np.sin(2 * t)], axis=1)
     >>> SINDy(PolynomialLibrary(degree=1), names=["x", "y"]).fit(Z, t=t).equations()
@@ -180,7 +177,7 @@ class SINDy(RowDynamics):
     def _fit(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> None:
-        weights = _relative_weights(y) if self.relative_error else None
+        weights = relative_weights(y) if self.relative_error else None
         penalty = self._energy_penalty(Z, y)
         n_blocks = N_THREADS if self.n_models == 1 else N_BLOCKS
         blocks = self._normals(Z, y, u, n_blocks, weights)
@@ -340,48 +337,6 @@ class SINDy(RowDynamics):
             )
         return np.sqrt(self.energy) * energy_production(exponents, Z)
 
-    def _predict(
-        self, Z: NDArray[np.float64], u: NDArray[np.float64] | None
-    ) -> NDArray[np.float64]:
-        return self._terms(Z, u) @ self.coef_.T
-
-    def _terms(self, Z: NDArray[np.float64], u: NDArray[np.float64] | None) -> NDArray[np.float64]:
-        return self._library().terms(Z if u is None else np.concatenate([Z, u], axis=1))
-
-    def _library(self) -> Library:
-        return PolynomialLibrary() if self.library is None else self.library
-
-    def polynomial(self) -> Polynomial | None:
-        """The right-hand side, or None where the library holds other terms than monomials."""
-        check_is_fitted(self)
-        exponents = self._library().exponents(self.n_features_in_ + self.n_inputs_)
-        return None if exponents is None else Polynomial(exponents, self.coef_)
-
-    def equations(self, *, format: Format = "text", precision: int = 3) -> list[str]:
-        """The equations found, one per latent coordinate.
-
-        Parameters
-        ----------
-        format : {"text", "latex"}, optional
-        precision : int, optional
-            Significant digits.
-
-        Returns
-        -------
-        list of str
-        """
-        check_is_fitted(self)
-        latex = format == "latex"
-        names = variable_names(self.names, self.n_features_in_, self.n_inputs_, latex=latex)
-        return equations(
-            self.coef_,
-            self._library().names(names, latex=latex),
-            names[: len(self.coef_)],
-            time=self.time,
-            format=format,
-            precision=precision,
-        )
-
 
 class DiscreteSINDy(SINDy):
     """The state one step later as a sum of few terms from a library.
@@ -402,12 +357,3 @@ class DiscreteSINDy(SINDy):
     """
 
     time: ClassVar[Literal["continuous", "discrete"]] = "discrete"
-
-
-def _relative_weights(y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights (n_time,) of the squared errors of rows."""
-    size = np.sqrt((y**2).sum(axis=1))
-    largest = size.max()
-    if largest == 0:
-        return np.ones_like(size)
-    return np.asarray((largest / np.maximum(size, SMALLEST * largest)) ** 2)

@@ -22,56 +22,12 @@ from rom.dynamics.sparse import CRITERIA, SOLVERS, Criterion, Solver, fit_sparse
 Array = NDArray[np.float64]
 
 
-class TermDynamics(Dynamics):
-    """dz/dt as a sum of few library terms, regressed on rows that need no derivatives.
-
-    A model writes ``_rows(series)``: from trajectories, rows ``(A, Y)`` for which the coefficients
-    solve ``A Cᵀ = Y``. Its constructor has the parameters below. Where the caller gives
-    derivatives, they are regressed on as they are.
-    """
-
-    time: ClassVar[Literal["continuous", "discrete"]] = "continuous"
+class LibraryDynamics(Dynamics):
+    """A right-hand side ``coef_`` times the terms of a library; a model writes how it is fitted."""
 
     library: Library | None
-    solver: Solver
-    threshold: float | Criterion
-    relative_threshold: bool
-    alpha: float
     names: Sequence[str] | None
     coef_: Array
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "library": [Library, None],
-        "solver": [StrOptions(set(SOLVERS))],
-        "threshold": [Interval(Real, 0, None, closed="left"), StrOptions(set(CRITERIA))],
-        "relative_threshold": ["boolean"],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "names": ["array-like", None],
-    }
-
-    @abstractmethod
-    def _rows(self, series: Series) -> tuple[Array, Array]: ...
-
-    def _fit_series(self, series: Series) -> None:
-        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
-        A, Y = (
-            self._rows(series) if series.y is None else (self._terms(series.Z, series.u), series.y)
-        )
-        self.coef_ = fit_sparse(
-            normal(A, Y, exact=True),
-            self.solver,
-            self.threshold,
-            alpha=self.alpha,
-            relative=self.relative_threshold,
-        )
-        empty = np.flatnonzero(~self.coef_.any(axis=1) & Y.any(axis=0))
-        if empty.size:
-            warnings.warn(
-                f"threshold={self.threshold} dropped every term of {empty.size} of "
-                f"{len(self.coef_)} equations, the first of them number {empty[0]}: these "
-                "coordinates stay constant. Lower the threshold, or set relative_threshold=True.",
-                stacklevel=3,
-            )
 
     def _predict(self, Z: Array, u: Array | None) -> Array:
         return self._terms(Z, u) @ self.coef_.T
@@ -112,3 +68,52 @@ class TermDynamics(Dynamics):
             format=format,
             precision=precision,
         )
+
+
+class TermDynamics(LibraryDynamics):
+    """dz/dt as a sum of few library terms, regressed on rows that need no derivatives.
+
+    A model writes ``_rows(series)``: from trajectories, rows ``(A, Y)`` for which the coefficients
+    solve ``A Cᵀ = Y``. Its constructor has the parameters below. Where the caller gives
+    derivatives, they are regressed on as they are.
+    """
+
+    time: ClassVar[Literal["continuous", "discrete"]] = "continuous"
+
+    solver: Solver
+    threshold: float | Criterion
+    relative_threshold: bool
+    alpha: float
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "library": [Library, None],
+        "solver": [StrOptions(set(SOLVERS))],
+        "threshold": [Interval(Real, 0, None, closed="left"), StrOptions(set(CRITERIA))],
+        "relative_threshold": ["boolean"],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "names": ["array-like", None],
+    }
+
+    @abstractmethod
+    def _rows(self, series: Series) -> tuple[Array, Array]: ...
+
+    def _fit_series(self, series: Series) -> None:
+        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
+        A, Y = (
+            self._rows(series) if series.y is None else (self._terms(series.Z, series.u), series.y)
+        )
+        self.coef_ = fit_sparse(
+            normal(A, Y, exact=True),
+            self.solver,
+            self.threshold,
+            alpha=self.alpha,
+            relative=self.relative_threshold,
+        )
+        empty = np.flatnonzero(~self.coef_.any(axis=1) & Y.any(axis=0))
+        if empty.size:
+            warnings.warn(
+                f"threshold={self.threshold} dropped every term of {empty.size} of "
+                f"{len(self.coef_)} equations, the first of them number {empty[0]}: these "
+                "coordinates stay constant. Lower the threshold, or set relative_threshold=True.",
+                stacklevel=3,
+            )

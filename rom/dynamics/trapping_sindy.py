@@ -18,14 +18,12 @@ from rom.dynamics.energy import energy_production
 from rom.dynamics.equations import Format, polynomial_equations, variable_names
 from rom.dynamics.library import PolynomialLibrary, monomials
 from rom.dynamics.lmi import minimise, positive
-from rom.dynamics.regression import ridge, rms
+from rom.dynamics.regression import relative_weights, ridge, rms
 from rom.dynamics.rows import RowDynamics
 from rom.dynamics.trapping import Inequality, _check_norm, trapping_region
 
 Array = NDArray[np.float64]
 
-# With relative errors, derivatives smaller than this fraction of the largest count as that large.
-SMALLEST = 1e-3
 # How often the centre of a quadratic model is chosen anew, for the model found with the last one.
 ROUNDS = 3
 
@@ -159,7 +157,7 @@ class TrappingSINDy(RowDynamics):
         exponents = self._exponents()
         size = float(np.sqrt(np.max(np.sum(Z**2, axis=1)))) or 1.0
         units = size ** (1.0 - exponents.sum(axis=1))
-        weights = _relative_weights(y) if self.relative_error else np.ones((len(y), 1))
+        weights = np.sqrt(relative_weights(y))[:, None] if self.relative_error else np.ones((1, 1))
         A, Y = weights * monomials(Z / size, exponents), weights * y / size
         self.norm_, self.centre_, self.radius_, self.margin_ = P, m, float("inf"), 0.0
         self.coef_ = ridge(A, Y, self.alpha) * units
@@ -276,9 +274,3 @@ def trapped(
     curvature = block_diag(basis.T @ H @ basis, 1e-10 * np.eye(n_extra))
     x = minimise(curvature, np.append(b @ basis, np.zeros(n_extra)), F, x, constant=constant)
     return (basis @ x[:n]).reshape(len(centre), -1)
-
-
-def _relative_weights(y: Array) -> Array:
-    size = np.sqrt((y**2).sum(axis=1, keepdims=True))
-    largest = size.max()
-    return largest / np.maximum(size, SMALLEST * largest) if largest > 0 else np.ones_like(size)
