@@ -247,8 +247,7 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
         self.n_inputs_ = 0 if series.u is None else series.u.shape[1]
         steps = np.empty(0) if series.t is None else np.diff(series.t)[np.diff(trajectory) == 0]
         self.dt_ = float(np.median(steps)) if steps.size else float("nan")
-        largest = np.einsum("ij,ij->i", states, states).max()
-        self.bound_ = 100.0 * float(np.sqrt(largest)) or float("inf")
+        self.bound_ = 100.0 * checks.largest_norm(states) or float("inf")
         self._fit_series(series)
         _to_c_order(self)
         return self

@@ -15,6 +15,8 @@ from sklearn.utils.validation import check_array, validate_data
 
 # From so many rows and columns on the threads of BLAS pay.
 WIDE = 64
+# Rows of latent states that are worked on at a time.
+PART_ROWS = 4096
 
 
 def is_lazy(X: object) -> bool:
@@ -86,6 +88,14 @@ def check_finite(values: NDArray, name: str, *, allow_nan: bool = False) -> None
         f"{name} contains {what}: {(~finite).sum()} values, the first "
         f"({values[row, column]}) in row {row}, column {column}."
     )
+
+
+def largest_norm(rows: NDArray[np.float64]) -> float:
+    """The largest Euclidean norm of a row, found in parts that stay in a core's cache."""
+    ones = np.ones(rows.shape[1])
+    parts = (rows[i : i + PART_ROWS] for i in range(0, len(rows), PART_ROWS))
+    with np.errstate(over="ignore"):
+        return float(np.sqrt(max((part * part @ ones).max() for part in parts)))
 
 
 def _check_lazy_rows(estimator: Any, X: Any, *, reset: bool, min_rows: int) -> None:

@@ -6,14 +6,12 @@ centred in a buffer, and nothing makes a second copy of them. Sums run in float6
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
@@ -21,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from rom import checks
 from rom.compress.progress import byte_bar
+from rom.threads import N_THREADS, in_threads, slices
 
 BLOCK_BYTES = 32 * 2**20
 # Of blocks that are not copied.
@@ -34,8 +33,6 @@ NO_HELP = 1e-5
 # they are taken out of sums of squares.
 PROBE = 500
 DIGITS_LEFT = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-4}
-# As many threads as BLAS is given, which is asked for by this variable where not all are wanted.
-N_THREADS = int((os.environ.get("OMP_NUM_THREADS") or str(joblib.cpu_count())).split(",")[0])
 
 
 class Triplets(NamedTuple):
@@ -222,21 +219,6 @@ def _like(array: NDArray[Any], buffer: NDArray[Any]) -> NDArray[Any]:
     return buffer[: array.size].reshape(array.shape)
 
 
-def in_threads(work: Callable[[slice], Any], length: int) -> list[Any]:
-    """``work`` on slices of ``range(length)``, side by side: NumPy computes on one core only."""
-    parts = slices(length, max(1, min(length, N_THREADS)))
-    if len(parts) == 1:
-        return [work(parts[0])]
-    with ThreadPoolExecutor(len(parts)) as pool:  # a lasting one would hang in a forked process
-        return list(pool.map(work, parts))
-
-
-def slices(length: int, n: int) -> list[slice]:
-    """``range(length)`` in `n` slices of about one size."""
-    edges = np.linspace(0, length, n + 1).astype(int).tolist()
-    return [slice(a, b) for a, b in pairwise(edges)]
-
-
 def _check_finite(block: NDArray[Any], part: slice, transposed: bool) -> None:
     if not np.isfinite(block).all():
         raise ValueError(
@@ -414,7 +396,9 @@ def fix_signs(components: NDArray) -> NDArray:
     Of entries within a millionth of the largest the first one decides: in a symmetric mode
     rounding would otherwise choose between equals.
     """
-    signs: NDArray = np.concatenate(in_threads(partial(_signs, components), len(components)))
+    signs: NDArray = np.concatenate(
+        in_threads(partial(_signs, components), slices(len(components)))
+    )
     return signs
 
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rom.compress.gram import WIDE_BLOCK_BYTES, Centred, in_threads
+from rom.compress.gram import WIDE_BLOCK_BYTES, Centred
+from rom.threads import in_threads, slices
 
 # Columns in a block, per singular vector wanted: enough of them that the first block already holds
 # all that is wanted, and a sweep more takes most of the error.
@@ -182,7 +183,7 @@ def _sketched_range(A: Centred, k: int) -> NDArray[np.float64]:
     sketch = np.zeros((p, n_groups), A.dtype)
     for part, block in _blocks(A):
         signs = rng.choice(np.array([-1.0, 1.0], A.dtype), block.shape[1])
-        in_threads(partial(_add_groups, block, signs, part.start, sketch), p)
+        in_threads(partial(_add_groups, block, signs, part.start, sketch), slices(p))
     sketch = sketch.astype(np.float64, copy=False)
     if A.mean_can_wait:
         sketch -= sketch.mean(axis=0)

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rom.compress import gram
 from rom.compress.incremental import Factor, Keep, empty, factor_rows, merge
 from rom.compress.progress import byte_bar
+from rom.threads import N_THREADS, in_threads, slices
 
 READ_BYTES = 128 * 2**20  # chunks that are read side by side, if more than one fits in
 GROUPS_PER_WORKER = 2  # so that a lost worker costs half of what it had read
@@ -188,7 +188,7 @@ def _read(
     X = sealed.array
 
     def write(raw: NDArray[Any], out: NDArray[Any]) -> None:
-        gram.in_threads(partial(_scale, raw, plan, out), len(raw))
+        in_threads(partial(_scale, raw, plan, out), slices(len(raw)))
         count(raw.nbytes)
 
     factor = empty(X.shape[1], plan.shift.dtype, plan.n_phases, seed, spread=plan.spread)
@@ -213,7 +213,7 @@ def _chunks(
     import dask
 
     largest = max(X.chunks[0]) * X.shape[1] * X.dtype.itemsize
-    together = max(gram.N_THREADS, READ_BYTES // max(1, largest))
+    together = max(N_THREADS, READ_BYTES // max(1, largest))
     row = 0
     for first in range(0, X.numblocks[0], together):
         last = min(first + together, X.numblocks[0])
@@ -225,7 +225,7 @@ def _chunks(
 
 
 def _check_finite(rows: NDArray[Any], start: int) -> None:
-    if not all(gram.in_threads(partial(_is_finite, rows), len(rows))):
+    if not all(in_threads(partial(_is_finite, rows), slices(len(rows)))):
         bad = start + int(np.argmin(np.isfinite(rows).all(axis=1)))
         raise ValueError(f"X holds values that are not finite, the first in row {bad}.")
 

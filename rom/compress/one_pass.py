@@ -19,6 +19,7 @@ from rom.compress.incremental import N_SKETCH, Factor, Keep, keep_for, left_vect
 from rom.compress.lazy import READ_BYTES, Plan, read_once
 from rom.compress.solvers import EPS, Decomposition, Wanted, choose_rank, resolved
 from rom.data.scale import Moments, Scale
+from rom.threads import N_THREADS
 
 
 class Scaling(NamedTuple):
@@ -115,7 +116,7 @@ def _provisional_factor(
 def _sizes(shape: tuple[int, int], wanted: Wanted, dtype: Any, n_head: int) -> tuple[Keep, int]:
     """What truncations keep and how many rows come between them, within the memory allowed."""
     row = np.dtype(dtype).itemsize * shape[1]
-    chunk = max((gram.N_THREADS + 1) * n_head * row, READ_BYTES)  # one more is being decoded
+    chunk = max((N_THREADS + 1) * n_head * row, READ_BYTES)  # one more is being decoded
     rows = int((wanted.max_memory - chunk - (N_SKETCH + 6) * row) // row)
     keep = keep_for(wanted.n_components, min(shape))
     # Twice, when the modes are copied out, and as many new rows.

@@ -30,11 +30,10 @@ def monomials(Z: NDArray[np.float64], exponents: NDArray[np.int64]) -> NDArray[n
     """Values (n_time, n_terms) of the monomials with these exponents (n_terms, n)."""
     columns = np.ascontiguousarray(Z.T)  # one variable, and one term, at a stretch of memory
     values = np.ones((len(exponents), len(Z)))
-    left = exponents.copy()
-    while (unfinished := np.flatnonzero(left.any(axis=1))).size:
-        factor = (left[unfinished] > 0).argmax(axis=1)
-        values[unfinished] *= columns[factor]
-        left[unfinished, factor] -= 1
+    for value, row in zip(values, exponents.tolist(), strict=True):
+        for j, power in enumerate(row):
+            for _ in range(power):
+                value *= columns[j]
     return values.T
 
 

@@ -8,25 +8,24 @@ ensembles, criteria) costs no further pass.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
-from threadpoolctl import threadpool_limits
+
+from rom.dynamics import products
+from rom.threads import N_THREADS, in_threads, slices
 
 Array = NDArray[np.float64]
 Terms = Callable[[Array], Array]
 
-# As many threads as BLAS is given, which is asked for by this variable where not all are wanted.
-N_THREADS = int((os.environ.get("OMP_NUM_THREADS") or str(joblib.cpu_count())).split(",")[0])
 # Rows that a core works on at a time, so that their terms stay in its cache.
-BLOCK_BYTES = 2 * 2**20
+BLOCK_BYTES = 2**20
+# From so many rows for each term on, it pays to ask which of their products are different.
+MANY_ROWS = 16
 # From so many terms and targets on, BLAS outruns the compiled loop, which needs no blocks.
 WIDE = 48
 # Of the scaled Gram matrix: a larger condition costs more than half of the digits, and the rows
@@ -145,19 +144,34 @@ def polynomial_normals(
         moments.add_all(recipe, Z[rows], Y[rows], roots[rows], total)
         return np.tril(total) + np.tril(total, -1).T
 
-    def wide(rows: slice) -> Array:
-        total = np.zeros((size, size))
-        width = max(64, BLOCK_BYTES // (8 * recipe.n_places))
+    def tiles(rows: slice) -> Iterator[Array]:
+        width = max(256, BLOCK_BYTES // (8 * recipe.n_places))
         tile = np.empty((recipe.n_places, width))
         for start in range(rows.start, rows.stop, width):
             part = slice(start, min(start + width, rows.stop))
             moments.fill_tile(recipe, Z[part], Y[part], roots[part], tile)
-            columns = tile[:size, : part.stop - start]
-            total += columns @ columns.T  # NumPy finds the symmetry, and lets other threads run
+            yield tile[:size, : part.stop - start]
+
+    def wide(rows: slice) -> Array:
+        total = np.zeros((size, size))
+        for tile in tiles(rows):
+            total += tile @ tile.T  # NumPy finds the symmetry, and lets other threads run
+        return total
+
+    def folded(few: products.Products, rows: slice) -> Array:
+        sums, total = products.zeros(few), np.zeros((size, size))
+        targets = np.arange(n_terms, size)
+        for tile in tiles(rows):
+            products.add_products(few, tile, sums)
+            total[targets, targets] += (tile[n_terms:] ** 2).sum(axis=1)
+        total[:n_terms, :n_terms], total[:n_terms, n_terms:] = products.gram_and_cross(few, sums)
         return total
 
     is_wide = size > WIDE
-    totals = in_threads(wide if is_wide else narrow, blocks, limit_blas=is_wide)
+    many = is_wide and len(Z) > MANY_ROWS * n_terms
+    few = products.products(exponents, n_targets) if many else None
+    work = narrow if not is_wide else wide if few is None else partial(folded, few)
+    totals = in_threads(work, blocks, limit_blas=is_wide)
     counts = [float(b.stop - b.start if weights is None else weights[b].sum()) for b in blocks]
     return [_unpack(T, n_terms, n, None) for T, n in zip(totals, counts, strict=True)]
 
@@ -238,26 +252,6 @@ def is_resolved(found: Normal) -> bool:
         return False
     reciprocal, _ = linalg.lapack.dpocon(factor, np.abs(unit).sum(axis=0).max(), uplo="L")
     return bool(reciprocal * MAX_CONDITION > 1)
-
-
-def slices(length: int, n: int) -> list[slice]:
-    """``range(length)`` in at most `n` slices of about one size."""
-    edges = np.linspace(0, length, min(length, n) + 1).astype(int).tolist()
-    return [slice(a, b) for a, b in pairwise(edges)]
-
-
-def in_threads(
-    work: Callable[[slice], Any], blocks: Sequence[slice], *, limit_blas: bool
-) -> list[Any]:
-    """``work`` on each block, side by side."""
-    n = min(N_THREADS, len(blocks))
-    if n == 1:
-        return [work(block) for block in blocks]
-    with ThreadPoolExecutor(n) as pool:  # a lasting one would hang in a forked process
-        if not limit_blas:
-            return list(pool.map(work, blocks))
-        with threadpool_limits(1, "blas"):
-            return list(pool.map(work, blocks))
 
 
 def _parts(terms: Terms, Z: Array, rows: slice) -> Iterator[slice]:

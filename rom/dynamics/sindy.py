@@ -18,11 +18,12 @@ from rom.dynamics.ensemble import fit_ensemble
 from rom.dynamics.equations import variable_names
 from rom.dynamics.least_squares import as_constraint
 from rom.dynamics.library import Library
-from rom.dynamics.normal import N_THREADS, Normal, row_normals, sum_normals
+from rom.dynamics.normal import Normal, row_normals, sum_normals
 from rom.dynamics.regression import fit_stlsq, relative_weights
 from rom.dynamics.rows import RowDynamics
 from rom.dynamics.sparse import CRITERIA, SOLVERS, Criterion, Solver, fit_sparse
 from rom.dynamics.terms import LibraryDynamics
+from rom.threads import N_THREADS
 
 # An ensemble draws its rows in so many blocks.
 N_BLOCKS = 50
@@ -297,7 +298,7 @@ class SINDy(LibraryDynamics, RowDynamics):
         states: NDArray[np.float64] = checks.check_rows(self, Z, reset=first)
         targets = checks.check_targets(y, len(states))
         inputs = checks.check_inputs(u, len(states), n_inputs=None if first else self.n_inputs_)
-        largest = 100.0 * float(np.sqrt((states**2).sum(axis=1).max())) or float("inf")
+        largest = 100.0 * checks.largest_norm(states) or float("inf")
         if first:
             self.n_inputs_ = 0 if inputs is None else inputs.shape[1]
             self.dt_, self.bound_ = float("nan"), largest

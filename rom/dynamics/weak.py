@@ -31,6 +31,8 @@ PASS = np.sqrt(2 * np.log(2)) * np.sqrt(2 * DEGREE + 3) / np.pi
 OVERLAP = 24
 # Above the median of the highest quarter of frequencies, by this factor, a spectrum is signal.
 CLEAR = 100.0
+# Of even samples, so many windows are integrated over at a time.
+TOGETHER = 8
 # Points of the polynomials by which uneven samples are integrated.
 STENCIL = 4
 
@@ -60,8 +62,9 @@ def spectrum_corner(Z: Array, t: Array) -> float:
     0.5
     """
     n = len(t)
-    even = np.linspace(t[0], t[-1], n)
-    values = np.stack([np.interp(even, t, z) for z in Z.T])
+    even, values = np.linspace(t[0], t[-1], n), Z.T
+    if not is_even(t):
+        values = np.stack([np.interp(even, t, z) for z in values])
     values = (values - values.mean(axis=1, keepdims=True)) * np.hanning(n)
     power = np.abs(np.fft.rfft(values)) ** 2
     noise = np.median(power[:, -max(1, power.shape[1] // 4) :], axis=1)
@@ -97,6 +100,12 @@ def support_width(Z: Array, t: Array, pieces: list[slice]) -> float:
     return float(min(max(width, FEWEST_STEPS * step), spans.max()))
 
 
+def is_even(t: Array) -> bool:
+    """Whether all steps between times are one, up to rounding."""
+    step = np.diff(t)
+    return bool(np.ptp(step) <= 1e-9 * step[0])
+
+
 def quadrature(t: Array) -> Array:
     """Weights (n_time,) of the samples in an integral that vanishes, flat, at both ends.
 
@@ -110,7 +119,7 @@ def quadrature(t: Array) -> Array:
     0.25
     """
     step = np.diff(t)
-    if np.ptp(step) <= 1e-9 * step[0]:
+    if is_even(t):
         return np.append(step, step[-1])
     n = min(STENCIL, len(t))
     first = np.clip(np.arange(len(step)) - n // 2 + 1, 0, len(t) - n)
@@ -209,12 +218,44 @@ def weak_rows(
     for i in fits:
         share = OVERLAP / width if n_windows is None else n_windows / total
         n = max(1, round(room[i] * share))
-        start = t[pieces[i].start] + width / 2
-        centres = np.linspace(start, start + room[i], n) if n > 1 else start + room[i, None] / 2
-        value, slope = test_functions(t[pieces[i]], centres, width)
-        A.append(value @ terms[pieces[i]])
-        Y.append(slope @ Z[pieces[i]])
+        rows = _even_rows if is_even(t[pieces[i]]) else _uneven_rows
+        theta, slope_z = rows(terms[pieces[i]], Z[pieces[i]], t[pieces[i]], width, n)
+        A.append(theta)
+        Y.append(slope_z)
     return np.concatenate(A), np.concatenate(Y)
+
+
+def _even_rows(terms: Array, Z: Array, t: Array, width: float, n: int) -> tuple[Array, Array]:
+    """Integrals over windows that begin at samples: the test function is the same for all.
+
+    Windows that overlap are taken some at a time, so that their samples are read once for all.
+    """
+    inside = int(np.searchsorted(t, t[0] + width * (1 + 1e-9), side="right"))
+    centre = np.array([(t[0] + t[inside - 1]) / 2])
+    first = np.rint(np.linspace(0, len(t) - inside, n)).astype(int)
+    stride = (len(t) - inside) // max(n - 1, 1)
+    together = min(max(inside // max(stride, 1), 1), TOGETHER, n)
+    A, Y = np.empty((n, terms.shape[1])), np.empty((n, Z.shape[1]))
+    for matrix, samples, out in zip(
+        test_functions(t[:inside], centre, width), (terms, Z), (A, Y), strict=True
+    ):
+        shifted = np.zeros((together, inside + (together - 1) * stride))
+        for i in range(together):
+            shifted[i, i * stride : i * stride + inside] = matrix.toarray()[0]
+        for start in range(0, n, together):
+            some = out[start : start + together]
+            span = inside + (len(some) - 1) * stride
+            some[:] = shifted[: len(some), :span] @ samples[first[start] : first[start] + span]
+    return A, Y
+
+
+def _uneven_rows(terms: Array, Z: Array, t: Array, width: float, n: int) -> tuple[Array, Array]:
+    """Integrals over windows at even distances."""
+    room = max(t[-1] - t[0] - width, 0.0)
+    start = t[0] + width / 2
+    centres = start + room * (np.linspace(0, 1, n) if n > 1 else np.array([0.5]))
+    value, slope = test_functions(t, centres, width)
+    return value @ terms, slope @ Z
 
 
 class WeakSINDy(TermDynamics):

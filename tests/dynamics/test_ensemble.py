@@ -3,8 +3,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from rom.dynamics.ensemble import bags, draws, fit_ensemble, offers, summarise
-from rom.dynamics.normal import normal, slices, sum_normals
+from rom.dynamics.normal import normal, sum_normals
 from rom.dynamics.regression import fit_ridge
+from rom.threads import slices
 
 
 def blocks(exact=False):

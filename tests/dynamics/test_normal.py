@@ -13,9 +13,9 @@ from rom.dynamics.normal import (
     normal,
     polynomial_normal,
     polynomial_normals,
-    slices,
     sum_normals,
 )
+from rom.threads import slices
 
 seeds = st.integers(0, 2**32 - 1)
 
