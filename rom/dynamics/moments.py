@@ -90,40 +90,73 @@ def fill(recipe: Recipe, Z: Array, Y: Array, roots: Array, tile: Array) -> None:
                 term[k] *= roots[k]
 
 
-def add_products(tile: Array, size: int, total: Array) -> None:
-    """Add ``tile @ tile.T`` of the first `size` columns to the lower triangle of `total`."""
-    n = len(total)
-    for i in range(0, n - 1, 2):
-        p, q = tile[i], tile[i + 1]
-        for j in range(0, i + 1, 2):
-            r, s = tile[j], tile[j + 1]
-            a = b = c = d = 0.0
-            for k in range(size):  # four sums share their reading of four rows
-                a += p[k] * r[k]
-                b += p[k] * s[k]
-                c += q[k] * r[k]
-                d += q[k] * s[k]
-            total[i, j] += a
-            total[i, j + 1] += b
-            total[i + 1, j] += c
-            total[i + 1, j + 1] += d
-    if n % 2:
-        p = tile[n - 1]
-        for j in range(n):
-            r = tile[j]
-            a = 0.0
-            for k in range(size):
-                a += p[k] * r[k]
-            total[n - 1, j] += a
+def add_products(
+    lefts: Integers, firsts: Integers, size: int, tile: Array, n: int, total: Array
+) -> None:
+    """Add the products of rows of a tile, summed over its first `n` columns.
+
+    Each four `lefts` are multiplied with the rows from their `firsts` to `size`, four at a time.
+    """
+    to = 0
+    for group in range(len(lefts)):
+        p, q = tile[lefts[group, 0]], tile[lefts[group, 1]]
+        r, s = tile[lefts[group, 2]], tile[lefts[group, 3]]
+        for right in range(firsts[group], size, 4):
+            v, w, x, y = tile[right], tile[right + 1], tile[right + 2], tile[right + 3]
+            pv = pw = px = py = qv = qw = qx = qy = 0.0
+            rv = rw = rx = ry = sv = sw = sx = sy = 0.0
+            for k in range(n):  # sixteen sums share the reading of eight rows
+                pv += p[k] * v[k]
+                pw += p[k] * w[k]
+                px += p[k] * x[k]
+                py += p[k] * y[k]
+                qv += q[k] * v[k]
+                qw += q[k] * w[k]
+                qx += q[k] * x[k]
+                qy += q[k] * y[k]
+                rv += r[k] * v[k]
+                rw += r[k] * w[k]
+                rx += r[k] * x[k]
+                ry += r[k] * y[k]
+                sv += s[k] * v[k]
+                sw += s[k] * w[k]
+                sx += s[k] * x[k]
+                sy += s[k] * y[k]
+            total[to] += pv
+            total[to + 1] += pw
+            total[to + 2] += px
+            total[to + 3] += py
+            total[to + 4] += qv
+            total[to + 5] += qw
+            total[to + 6] += qx
+            total[to + 7] += qy
+            total[to + 8] += rv
+            total[to + 9] += rw
+            total[to + 10] += rx
+            total[to + 11] += ry
+            total[to + 12] += sv
+            total[to + 13] += sw
+            total[to + 14] += sx
+            total[to + 15] += sy
+            to += 16
 
 
-def add_rows(recipe: Recipe, Z: Array, Y: Array, roots: Array, total: Array) -> None:
-    """Add the products of all monomials and targets, summed over rows, to a lower triangle."""
-    tile = np.empty((recipe.n_places, TILE))
+def add_rows(
+    recipe: Recipe,
+    Z: Array,
+    Y: Array,
+    roots: Array,
+    lefts: Integers,
+    firsts: Integers,
+    total: Array,
+) -> None:
+    """Add the products of all monomials and targets, summed over rows, to `total`."""
+    tile = np.zeros((recipe.n_places + 3, TILE))  # a group of four may reach past the last row
+    size = recipe.n_terms + Y.shape[1]
     for start in range(0, len(Z), TILE):
         rows = slice(start, min(start + TILE, len(Z)))
         fill_tile(recipe, Z[rows], Y[rows], roots[rows], tile)
-        add_tile(tile, rows.stop - rows.start, total)
+        add_tile(lefts, firsts, size, tile, rows.stop - rows.start, total)
 
 
 def compiled(loop: Callable[..., Any], signature: Any = None, **options: Any) -> Callable[..., Any]:
@@ -140,11 +173,13 @@ TILE_TYPE = types.float64[:, ::1]
 RECIPE = types.NamedTuple((*[types.int64[::1]] * 3, types.int64, types.int64), Recipe)
 ROWS = (RECIPE, READ_2D, READ_2D, READ_1D, TILE_TYPE)
 
+GROUPS = types.int64[:, ::1], types.int64[::1]
+
 fill_tile = compiled(fill, types.void(*ROWS))
 # Sums in any order: the compiler may keep several at a time.
 add_tile = compiled(
     add_products,
-    types.void(TILE_TYPE, types.int64, TILE_TYPE),
+    types.void(*GROUPS, types.int64, TILE_TYPE, types.int64, types.float64[::1]),
     fastmath={"reassoc", "contract"},
 )
-add_all = compiled(add_rows, types.void(*ROWS))
+add_all = compiled(add_rows, types.void(*ROWS[:4], *GROUPS, types.float64[::1]))

@@ -9,7 +9,6 @@ ensembles, criteria) costs no further pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from rom.dynamics import products
+from rom.dynamics.products import Products
 from rom.threads import N_THREADS, in_threads, slices
 
 Array = NDArray[np.float64]
@@ -135,45 +135,47 @@ def polynomial_normals(
     from rom.dynamics import moments
 
     n_terms, n_targets = len(exponents), Y.shape[1]
-    size = n_terms + n_targets
-    recipe = moments.recipe(exponents, n_targets)
     roots = np.empty(0) if weights is None else np.sqrt(weights)
+    found = _products(exponents, n_targets, len(Z))
 
-    def narrow(rows: slice) -> Array:
-        total = np.zeros((size, size))
-        moments.add_all(recipe, Z[rows], Y[rows], roots[rows], total)
-        return np.tril(total) + np.tril(total, -1).T
+    def compiled(rows: slice) -> Array:
+        assert found is not None
+        total = np.zeros(found.n_products)
+        moments.add_all(recipe, Z[rows], Y[rows], roots[rows], found.lefts, found.firsts, total)
+        return total[found.place]
 
-    def tiles(rows: slice) -> Iterator[Array]:
+    def by_blas(rows: slice) -> Array:
+        total = np.zeros((n_terms + n_targets,) * 2)
         width = max(256, BLOCK_BYTES // (8 * recipe.n_places))
         tile = np.empty((recipe.n_places, width))
         for start in range(rows.start, rows.stop, width):
             part = slice(start, min(start + width, rows.stop))
             moments.fill_tile(recipe, Z[part], Y[part], roots[part], tile)
-            yield tile[:size, : part.stop - start]
-
-    def wide(rows: slice) -> Array:
-        total = np.zeros((size, size))
-        for tile in tiles(rows):
-            total += tile @ tile.T  # NumPy finds the symmetry, and lets other threads run
+            columns = tile[: len(total), : part.stop - start]
+            total += columns @ columns.T  # NumPy finds the symmetry, and lets other threads run
         return total
 
-    def folded(few: products.Products, rows: slice) -> Array:
-        sums, total = products.zeros(few), np.zeros((size, size))
-        targets = np.arange(n_terms, size)
-        for tile in tiles(rows):
-            products.add_products(few, tile, sums)
-            total[targets, targets] += (tile[n_terms:] ** 2).sum(axis=1)
-        total[:n_terms, :n_terms], total[:n_terms, n_terms:] = products.gram_and_cross(few, sums)
-        return total
-
-    is_wide = size > WIDE
-    many = is_wide and len(Z) > MANY_ROWS * n_terms
-    few = products.products(exponents, n_targets) if many else None
-    work = narrow if not is_wide else wide if few is None else partial(folded, few)
-    totals = in_threads(work, blocks, limit_blas=is_wide)
+    if found is None:
+        recipe = moments.recipe(exponents, n_targets)
+        totals = in_threads(by_blas, blocks, limit_blas=True)
+    else:
+        recipe = moments.recipe(found.exponents, n_targets)
+        totals = in_threads(compiled, blocks)
     counts = [float(b.stop - b.start if weights is None else weights[b].sum()) for b in blocks]
     return [_unpack(T, n_terms, n, None) for T, n in zip(totals, counts, strict=True)]
+
+
+def _products(exponents: NDArray[np.int64], n_targets: int, n_rows: int) -> Products | None:
+    """What the compiled loop is to multiply; None where BLAS is faster."""
+    n_terms = len(exponents)
+    wide = n_terms + n_targets > WIDE
+    found = None if wide else products.half(exponents, n_targets)
+    if n_rows < MANY_ROWS * n_terms:
+        return found
+    fewer = products.folded(exponents, n_targets)
+    if fewer is None or (found is not None and found.n_products <= fewer.n_products):
+        return found
+    return fewer
 
 
 def library_normals(

@@ -1,10 +1,13 @@
-"""The few different products of the monomials of a complete polynomial library.
+"""Which products of terms and targets are summed over rows, and where a Gram matrix finds them.
 
-With 1 as a further variable, every monomial up to degree d is a product of exactly d variables.
-An entry of the Gram matrix is the mean of a product of 2 d of them, whichever two terms they came
-from: sorted, the first d and the last d of them are terms of the library again. So each product
-is formed once, from a left term whose last variable does not come after the first of the right
-one. Ten variables of degree 3 have 8,008 different products, but a Gram matrix of 81,796 entries.
+A Gram matrix is symmetric, and that of a complete polynomial library holds far fewer different
+entries still. With 1 as a further variable, every monomial up to degree d is a product of exactly
+d variables. An entry is the sum of a product of 2 d of them, whichever two terms they came from:
+sorted, the first d and the last d of them are terms of the library again. So each product is formed
+once, from a left term whose last variable does not come after the first of the right one. Ten
+variables of degree 3 have 8,008 different products, but a Gram matrix of 81,796 entries.
+
+Products are formed in squares of four by four, which share the reading of their eight rows.
 """
 
 from __future__ import annotations
@@ -16,99 +19,113 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Integers = NDArray[np.intp]
+Integers = NDArray[np.int64]
 
-# Of a lower degree too few products repeat.
-MIN_DEGREE = 3
-# Left terms that are multiplied at a time, at least: BLAS is slow with fewer.
-MIN_GROUP = 16
+SIDE = 4
+# A library that lacks so small a part of all monomials up to its degree is completed.
+COMPLETE = 0.8
 
 
 class Products(NamedTuple):
-    """Which terms to multiply, and where the Gram matrix finds each product."""
+    """Rows of terms and, after them, targets that are multiplied with each other."""
 
-    groups: list[Integers]
-    """Left terms; after those of the first group, the targets."""
-    firsts: list[int]
-    """The right terms of each group are those from here on."""
+    exponents: Integers
+    """Of the terms, which may be more than were asked for."""
+    lefts: Integers
+    """(n_groups, 4): rows."""
+    firsts: Integers
+    """(n_groups,): they are multiplied with all rows from here on, four at a time."""
+    n_products: int
     place: Integers
-    """(n_terms, n_terms): places in the products of all groups, one after the other."""
+    """(n_terms + n_targets, n_terms + n_targets) of those asked for: where in the products of all
+    groups, one after the other, that of two rows is."""
 
 
-def products(exponents: NDArray[np.int64], n_targets: int) -> Products | None:
-    """The products of monomials with these exponents (n_terms, n), and with targets after them.
-
-    None unless they are all monomials up to a degree of three or more, in the order of a
-    polynomial library.
+def half(exponents: Integers, n_targets: int) -> Products:
+    """One of each two entries that are equal because the Gram matrix is symmetric.
 
     Examples
     --------
-    >>> powers = np.array([[0], [1], [2], [3]])
-    >>> products(powers, 0).place  # of 1, x, x² and x³ from left to right
-    array([[ 0,  1,  2,  3],
-           [ 1,  2,  3,  7],
-           [ 2,  3,  7, 11],
-           [ 3,  7, 11, 15]])
+    >>> half(np.array([[0], [1]]), 1).place
+    array([[ 0,  1,  2],
+           [ 1,  5,  6],
+           [ 2,  6, 10]])
     """
-    n_terms, n = exponents.shape
+    size = len(exponents) + n_targets
+    lefts = np.arange(-(-size // SIDE) * SIDE).reshape(-1, SIDE)
+    firsts = lefts[:, 0].copy()
+    start, n_products = _starts(firsts, size)
+    i, j = np.triu_indices(size)
+    place = np.empty((size, size), np.int64)
+    place[i, j] = place[j, i] = _place(start, firsts, i, j)
+    return Products(exponents, np.minimum(lefts, size - 1), firsts, n_products, place)
+
+
+def folded(exponents: Integers, n_targets: int) -> Products | None:
+    """One of all entries that are equal, for a library that has about all monomials.
+
+    Examples
+    --------
+    >>> found = folded(np.array([[0], [1], [2], [3]]), 0)
+    >>> len(np.unique(found.place)), bool(found.place[0, 3] == found.place[1, 2])
+    (7, True)
+    """
+    n = exponents.shape[1]
     degree = int(exponents.sum(axis=1).max(initial=0))
-    if degree < MIN_DEGREE or n_terms != comb(n + degree, degree):
+    n_terms = comb(n + degree, degree)
+    if degree < 2 or len(exponents) < COMPLETE * n_terms:
         return None
     factors = np.array(list(combinations_with_replacement(range(n + 1), degree)))
-    powers = (factors[:, :, None] == np.arange(1, n + 1)).sum(axis=1)
-    if not np.array_equal(powers, exponents):
-        return None
-    groups, firsts = _groups(factors, n)
-
-    rank = np.zeros((n + 1,) * degree, np.intp)
+    rank = np.empty((n + 1,) * degree, np.int64)
     rank[tuple(factors.T)] = np.arange(n_terms)
-    start = np.empty(n_terms, np.intp)
-    done = 0
-    for k, (group, first) in enumerate(zip(groups, firsts, strict=True)):
-        start[group] = done + np.arange(len(group)) * (n_terms - first) - first
-        done += (len(group) + n_targets * (k == 0)) * (n_terms - first)
+
+    size = n_terms + n_targets
+    order = np.argsort(factors[:, -1], kind="stable")
+    lefts = _in_fours(order, np.arange(n_terms, size))
+    last = factors[order[::SIDE], -1]
+    firsts = np.full(len(lefts), n_terms)  # targets are multiplied with targets
+    firsts[: len(last)] = np.searchsorted(factors[:, 0], last)
+    start, n_products = _starts(firsts, size)
+    position = np.empty(size, np.int64)  # of rows among the left ones
+    position[order] = np.arange(n_terms)
+    position[n_terms:] = len(last) * SIDE + np.arange(n_targets)
+
+    place = np.empty((size, size), np.int64)
     i, j = np.tril_indices(n_terms)
-    groups[0] = np.append(groups[0], n_terms + np.arange(n_targets))
     both = np.sort(np.concatenate([factors[i], factors[j]], axis=1), axis=1)
-    left, right = (rank[tuple(half.T)] for half in np.split(both, 2, axis=1))
-    place = np.empty((n_terms, n_terms), np.intp)
-    place[i, j] = place[j, i] = start[left] + right
-    return Products(groups, firsts, place)
+    left, right = (rank[tuple(part.T)] for part in np.split(both, 2, axis=1))
+    place[i, j] = place[j, i] = _place(start, firsts, position[left], right)
+    i, j = np.mgrid[:size, n_terms:size].reshape(2, -1)
+    place[i, j] = place[j, i] = _place(start, firsts, position[i], j)
+
+    powers = (factors[:, :, None] == np.arange(1, n + 1)).sum(axis=1)
+    asked = np.append(rank[tuple(_factors(exponents, degree).T)], np.arange(n_terms, size))
+    return Products(powers, lefts, firsts, n_products, place[np.ix_(asked, asked)])
 
 
-def _groups(factors: Integers, n: int) -> tuple[list[Integers], list[int]]:
-    """Left terms by their last variable, with the first right term of each group."""
-    groups: list[Integers] = []
-    firsts: list[int] = []
-    for variable in range(n + 1):
-        group = np.flatnonzero(factors[:, -1] == variable)
-        if groups and len(groups[-1]) < MIN_GROUP:
-            groups[-1] = np.concatenate([groups[-1], group])
-        else:
-            groups.append(group)
-            firsts.append(int(np.searchsorted(factors[:, 0], variable)))
-    return groups, firsts
+def _factors(exponents: Integers, degree: int) -> Integers:
+    """The variables of each monomial from 1 on, as often as they come, after so many zeros."""
+    ones = degree - exponents.sum(axis=1)
+    counts = np.column_stack([ones, exponents])
+    return np.repeat(np.tile(np.arange(counts.shape[1]), len(counts)), counts.ravel()).reshape(
+        len(counts), degree
+    )
 
 
-def zeros(found: Products) -> list[Array]:
-    """Products of no rows."""
-    n_terms = len(found.place)
-    return [
-        np.zeros((len(group), n_terms - first))
-        for group, first in zip(found.groups, found.firsts, strict=True)
-    ]
+def _in_fours(*parts: Integers) -> Integers:
+    """Rows in groups of four; the last row of each part is repeated to fill its last group."""
+    padded = [np.append(part, np.repeat(part[-1:], -len(part) % SIDE)) for part in parts]
+    return np.concatenate(padded).reshape(-1, SIDE)
 
 
-def add_products(found: Products, columns: Array, total: list[Array]) -> None:
-    """Add the products of terms and targets (n_terms + n_targets, n_time), summed over time."""
-    n_terms = len(found.place)
-    for group, first, products in zip(found.groups, found.firsts, total, strict=True):
-        products += columns[group] @ columns[first:n_terms].T
+def _starts(firsts: Integers, size: int) -> tuple[Integers, int]:
+    """Where the products of each group begin, and how many there are in all."""
+    counts = SIDE**2 * -(-(size - firsts) // SIDE)
+    return np.cumsum(counts) - counts, int(counts.sum())
 
 
-def gram_and_cross(found: Products, total: list[Array]) -> tuple[Array, Array]:
-    """Sums over time of the products of terms, and of terms and targets."""
-    gram = np.concatenate([products.ravel() for products in total])[found.place]
-    n_targets = np.count_nonzero(found.groups[0] >= len(gram))
-    return gram, total[0][len(total[0]) - n_targets :].T
+def _place(start: Integers, firsts: Integers, left: Integers, right: Integers) -> Integers:
+    """Where the products of left rows, counted as they stand in groups, and right rows are."""
+    group, i = np.divmod(left, SIDE)
+    square, j = np.divmod(right - firsts[group], SIDE)
+    return start[group] + SIDE**2 * square + SIDE * i + j

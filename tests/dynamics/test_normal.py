@@ -15,6 +15,7 @@ from rom.dynamics.normal import (
     polynomial_normals,
     sum_normals,
 )
+from rom.dynamics.products import folded, half
 from rom.threads import slices
 
 seeds = st.integers(0, 2**32 - 1)
@@ -47,6 +48,26 @@ def test_wide_libraries_are_summed_like_their_rows(weighted):
     Z, Y = rng.normal(size=(3000, 10)), rng.normal(size=(3000, 2))
     weights = rng.uniform(0, 2, 3000) if weighted else None
     exponents = PolynomialLibrary(3).exponents(10)
+    expected = normal(monomials(Z, exponents), Y, weights)
+    agree(polynomial_normal(exponents, Z, Y, weights), expected)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("n", "degree", "n_targets"), [(3, 2, 3), (10, 3, 2), (7, 2, 1), (2, 5, 2)]
+)
+def test_each_product_is_formed_once(n, degree, n_targets, bias):
+    """All that a product of two terms depends on is which variables are in it, and how often."""
+    rng = np.random.default_rng(0)
+    exponents = PolynomialLibrary(degree, include_bias=bias).exponents(n)
+    found = folded(exponents, n_targets)
+    different = np.unique((exponents[:, None] + exponents).reshape(-1, n), axis=0)
+    place = found.place[: len(exponents), : len(exponents)]
+    assert len(np.unique(place)) == len(different)
+    if n == 10:
+        assert found.n_products < half(exponents, n_targets).n_products / 3
+    Z = rng.normal(size=(16 * len(exponents), n))
+    Y, weights = rng.normal(size=(len(Z), n_targets)), rng.uniform(0, 2, len(Z))
     expected = normal(monomials(Z, exponents), Y, weights)
     agree(polynomial_normal(exponents, Z, Y, weights), expected)
 
