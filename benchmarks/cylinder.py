@@ -13,10 +13,9 @@ of 5, 10 and 20 % of each coordinate's standard deviation. NeuralODE and Galerki
 from 10 starts, in percent. The energy penalty is chosen within the training window: fit on
 t < 90, forecast 90 < t < 100.
 
-TrappingSINDy is fitted under the condition that a ball traps every trajectory. Its norm, centre,
-radius and penalty are chosen within the training window too: fit on t < 90, roll out from the
-first row, compare amplitude and shift in 90 < t < 100. Its tables say what was asked and what was
-reached; their 1,000 starts are drawn from a ball of ten times the largest state.
+TrappingSINDy is fitted under the condition that a ball traps every trajectory; about the origin
+its constant is zero, as the steady flow is one. Its tables say what was asked and what was reached;
+their 1,000 starts are drawn from a ball of ten times the largest state.
 """
 
 from __future__ import annotations
@@ -107,48 +106,14 @@ def choose_energy(fit: Callable[..., SINDy], t: np.ndarray, Z: np.ndarray) -> fl
     return float(min(np.geomspace(1e-3, 1e-2, 11), key=error))
 
 
-# On the shift mode's weight in the energy and the centre (0, 0, s), how far the ball may reach
-# beyond the states, and the energy penalty.
-TRAPS = [
-    (weight, shift, reach, energy)
-    for weight in (1.0, 4.0)
-    for shift in (1.0, 2.0)
-    for reach in (1.3, 10.0)
-    for energy in (0.0, 1e-3, 2e-3)
-]
-
-
-def choose_trapping(t: np.ndarray, Z: np.ndarray) -> tuple[TrappingSINDy, TrappingSINDy]:
-    """A quadratic model, and of the cubic ones the one that is best in the last tenth."""
-    train, early = t < TRAIN_UNTIL, t < 0.9 * TRAIN_UNTIL
-    late = train & ~early
-
-    def model(weight: float, shift: float, reach: float, energy: float) -> TrappingSINDy:
-        return TrappingSINDy(
-            3,
-            include_bias=False,
-            relative_error=True,
-            norm=np.diag([1.0, 1.0, weight]),
-            centre=[0.0, 0.0, shift],
-            radius=reach,
-            energy=energy,
-        )
-
-    def error(choice: tuple[float, float, float, float]) -> float:
-        fitted = model(*choice).fit(Z[early], t=t[early])
-        if not np.isfinite(fitted.radius_):
-            return np.inf
-        path = rom.rollout(fitted, Z[0], t[train], throw=False).z[late[train]]
-        path, true = (np.stack([np.hypot(*z[:, :2].T), z[:, 2]]) for z in (path, Z[late]))
-        off = float(np.nan_to_num(np.sqrt(np.mean((path - true) ** 2)), nan=np.inf))
-        print(f"  weight, centre, reach, energy = {choice}: error {off:.4f}", flush=True)
-        return off
-
-    print("Trapping models fitted on t < 90:")
-    best = min(TRAPS, key=error)
-    print(f"  chosen: {best}")
-    quadratic = TrappingSINDy(2, include_bias=False, relative_error=True)
-    return quadratic.fit(Z[train], t=t[train]), model(*best).fit(Z[train], t=t[train])
+def trapping_models() -> dict[str, TrappingSINDy]:
+    """Nothing is tuned: of a cubic model, the ball may be of about any size, or be the default."""
+    return {
+        "quadratic": TrappingSINDy(2, include_bias=False),
+        "cubic, radius 100": TrappingSINDy(3, include_bias=False, radius=100.0),
+        "cubic, radius 10 (the default)": TrappingSINDy(3, include_bias=False),
+        "cubic, radius 2": TrappingSINDy(3, include_bias=False, radius=2.0),
+    }
 
 
 def reached(model: TrappingSINDy, t: np.ndarray, Z: np.ndarray) -> None:
@@ -203,9 +168,9 @@ def main() -> None:
     print(f"{'':39s}{heads}  bounded, of 100")
     show("direct simulation", dns, dns)
 
-    for name, trapped in zip(("quadratic", "cubic"), choose_trapping(t, Z), strict=True):
+    for name, trapped in trapping_models().items():
         print(f"\nTrappingSINDy, {name}")
-        reached(trapped, t, Z)
+        reached(trapped.fit(Z[train], t=t[train]), t, Z)
     print()
 
     energy = choose_energy(fit, t, Z)

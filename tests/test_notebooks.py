@@ -11,7 +11,10 @@ from rom import datasets
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NAMES = sorted({file.stem for kind in ("*.py", "*.ipynb") for file in FOLDER.glob(kind)})
-FROM_ABROAD = {"02_sea_surface_temperature": "ersst_v5"}
+FROM_ABROAD = {
+    "02_sea_surface_temperature": "ersst_v5",
+    "04_model_discovery": "enso_indices",
+}
 RESYNC = "run: jupytext --sync notebooks/*.py; jupyter execute --inplace notebooks/*.ipynb"
 
 
@@ -24,6 +27,8 @@ def test_the_notebooks_are_found():
         "01_cylinder_wake",
         "02_sea_surface_temperature",
         "03_larger_than_memory",
+        "04_model_discovery",
+        "05_cylinder_certified",
     } <= set(NAMES)
 
 

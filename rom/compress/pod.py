@@ -62,7 +62,8 @@ class POD(Compressor):
         Orthonormal modes, one per row, by decreasing energy. Their sign is fixed: the entry of
         largest magnitude is positive.
     mean_ : ndarray, shape (n_space,)
-        Mean over time; zero with ``center=False``.
+        Mean over time, in float64 always: anomalies are often small beside it. Zero with
+        ``center=False``.
     singular_values_ : ndarray, shape (rank_,)
         Singular values of the (centred) snapshots.
     singular_value_error_ : ndarray, shape (rank_,)
@@ -277,11 +278,12 @@ class POD(Compressor):
     def _wanted(self, X: Any) -> Wanted:
         in_one_pass = checks.is_lazy(X) and self.solver != "krylov"
         tol = self.tol or (ONE_PASS_TOLERANCE if in_one_pass else TOLERANCE[np.dtype(X.dtype)])
-        memory = parse_bytes(self.max_memory) if self.max_memory else MAX_MEMORY
+        memory = MAX_MEMORY if self.max_memory is None else _bytes(self.max_memory)
         return Wanted(self.n_components, self.center, self.solver, tol, memory)
 
     def _keep(self, found: Decomposition, n_time: int) -> None:
-        self.components_, self.mean_ = found.components, found.mean.astype(found.components.dtype)
+        self.components_ = found.components
+        self.mean_ = found.mean.astype(np.float64, copy=False)
         self.rank_ = len(found.components)
         self.singular_values_, self.singular_value_error_ = found.values, found.error
         self.energy_ = found.energy
@@ -297,7 +299,8 @@ class POD(Compressor):
         return Z
 
     def _inverse_transform(self, Z: NDArray) -> NDArray:
-        return Z @ self.components_ + self.mean_
+        X = Z @ self.components_
+        return np.add(X, self.mean_, out=X, casting="same_kind")
 
     def projection_error(self, X: Any) -> float:
         """Relative error of states `X` (n_time, n_space), seen in ``fit`` or not, by projection.
@@ -341,3 +344,16 @@ class POD(Compressor):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _bytes(max_memory: int | str) -> int:
+    try:
+        found = int(parse_bytes(max_memory))
+    except ValueError:
+        found = 0
+    if found < 1:
+        raise ValueError(
+            "max_memory must be a positive number of bytes, such as 2_000_000_000 or '2GB', but "
+            f"it is {max_memory!r}."
+        )
+    return found

@@ -284,8 +284,9 @@ def choose_rank(
     if int(n_components) > available:
         raise ValueError(
             f"n_components={n_components}, but these snapshots have numerical rank {available}: "
-            f"singular value {available + 1} is below {resolved:.1e} of the first, all that can "
-            f"be resolved. Ask for at most {available}."
+            f"singular value {available + 1} is below {resolved:.1e} of the first, the least that "
+            "the solver tells from rounding in the precision of the snapshots. Ask for at most "
+            f"{available}."
         )
     return int(n_components)
 

@@ -31,7 +31,8 @@ def update(pod: POD, X: NDArray) -> None:
     lost = max(pod.energy_ - before, 0.0) if pod.solver_ != "incremental" else 0.0
     lost = min(lost, pod.singular_values_[-1] ** 2) if lost > EPS * pod.energy_ else 0.0
     keep = incremental.keep_for(pod.n_components, min(n_old + n_new, X.shape[1]))
-    work = np.vstack([held, X - pod.mean_, np.empty((int(pod.center), X.shape[1]), dtype)])
+    anomalies = np.subtract(X, pod.mean_).astype(dtype, copy=False)
+    work = np.vstack([held, anomalies, np.empty((int(pod.center), X.shape[1]), dtype)])
     if pod.center:  # rows and means are counted from the mean so far
         factor.counts[:] = n_old
     new = slice(len(held), len(held) + n_new)

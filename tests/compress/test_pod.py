@@ -427,3 +427,21 @@ def test_a_stream_may_begin_with_rows_that_have_no_modes(first):
     exact = exact_values(np.vstack([first, X]))[:3]
     assert (stream.singular_values_ <= exact + 1e-9).all()
     assert (exact <= np.sqrt(stream.singular_values_**2 + stream.discarded_) + 1e-9).all()
+
+
+@pytest.mark.parametrize("max_memory", ["-5MB", "abc", "0"])
+def test_max_memory_is_a_number_of_bytes(max_memory):
+    with pytest.raises(ValueError, match="max_memory must be a positive number of bytes"):
+        POD(1, max_memory=max_memory).fit(np.eye(4))
+
+
+def test_a_large_mean_in_float32_is_not_rounded():
+    """Anomalies of one on a mean of 1e5, which float32 holds to 0.004 only."""
+    rng = np.random.default_rng(0)
+    X = (1e5 + rng.normal(size=(200, 3)) @ rng.normal(size=(3, 50))).astype(np.float32)
+    pod = POD(3).fit(X)
+    assert pod.mean_.dtype == np.float64
+    np.testing.assert_allclose(pod.mean_, X.mean(axis=0, dtype=np.float64), rtol=1e-12)
+    back = pod.inverse_transform(pod.transform(X))
+    assert back.dtype == np.float32
+    assert np.abs(back - X).max() < 0.02
