@@ -47,7 +47,7 @@ CASES = {
     "outofcore": (Case(2000, 1_036_800, "float32", lazy=True), OUT_OF_CORE),
 }
 SCALING = Case(500, 40_000, rank=25)
-CLUSTER = Case(400, 103_680, "float32", rank=25, lazy=True)
+CLUSTER = Case(2000, 103_680, "float32", rank=25, lazy=True)
 
 # Additions and multiplications that a method needs at least, by p = min(n_time, n_space), q the
 # other, k the rank and n the number of readings. svd: both sets of vectors by way of QR (Golub and

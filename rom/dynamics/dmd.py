@@ -13,12 +13,12 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from rom.base import Polynomial
-from rom.dynamics.equations import Format, polynomial_equations, variable_names
+from rom.dynamics.equations import PolynomialEquations, variable_names
 from rom.dynamics.linear import Affine, Band, affine_polynomial, check_growth, fit_affine
 from rom.dynamics.rows import RowDynamics
 
 
-class DMD(RowDynamics):
+class DMD(PolynomialEquations, RowDynamics):
     """The linear map z⁺ = A z + B u + c from each state to the one a sampling step later.
 
     Fitted to all pairs of neighbouring rows. On the latent coordinates of a POD this is exact
@@ -159,20 +159,3 @@ class DMD(RowDynamics):
         """The map."""
         check_is_fitted(self)
         return affine_polynomial(Affine(self.A_, self.B_, self.c_))
-
-    def equations(self, *, format: Format = "text", precision: int = 3) -> list[str]:
-        """The equations found, one per latent coordinate.
-
-        Parameters
-        ----------
-        format : {"text", "latex"}, optional
-        precision : int, optional
-            Significant digits.
-
-        Returns
-        -------
-        list of str
-        """
-        return polynomial_equations(
-            self.polynomial(), self.names, time=self.time, format=format, precision=precision
-        )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,3 +149,31 @@ def _number(value: float, format: Format, precision: int) -> str:
         mantissa, exponent = text.split("e")
         return rf"{mantissa} \times 10^{{{int(exponent)}}}"
     return text
+
+
+class PolynomialEquations(ABC):
+    """What a model writes out whose right-hand side is a polynomial."""
+
+    names: Sequence[str] | None
+    time: ClassVar[Literal["continuous", "discrete"]]
+
+    @abstractmethod
+    def polynomial(self) -> Polynomial:
+        """The right-hand side."""
+
+    def equations(self, *, format: Format = "text", precision: int = 3) -> list[str]:
+        """The equations found, one per latent coordinate.
+
+        Parameters
+        ----------
+        format : {"text", "latex"}, optional
+        precision : int, optional
+            Significant digits.
+
+        Returns
+        -------
+        list of str
+        """
+        return polynomial_equations(
+            self.polynomial(), self.names, time=self.time, format=format, precision=precision
+        )

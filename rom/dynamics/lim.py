@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from rom import checks
 from rom.base import Dynamics, Polynomial, Series
 from rom.data.trajectory import even_step, segments, windows
-from rom.dynamics.equations import Format, polynomial_equations, variable_names
+from rom.dynamics.equations import PolynomialEquations, variable_names
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ class Gaussian(NamedTuple):
     """(rank, rank)."""
 
 
-class LinearInverseModel(Dynamics):
+class LinearInverseModel(PolynomialEquations, Dynamics):
     """A stable linear system driven by white noise: dz/dt = L z + ξ.
 
     The covariance C_τ between states τ apart decays as the noise-free system does,
@@ -133,23 +133,6 @@ class LinearInverseModel(Dynamics):
         """The right-hand side, without the noise."""
         check_is_fitted(self)
         return Polynomial(np.eye(self.L_.shape[1], dtype=np.int64), self.L_)
-
-    def equations(self, *, format: Format = "text", precision: int = 3) -> list[str]:
-        """The equations found, without the noise, one per latent coordinate.
-
-        Parameters
-        ----------
-        format : {"text", "latex"}, optional
-        precision : int, optional
-            Significant digits.
-
-        Returns
-        -------
-        list of str
-        """
-        return polynomial_equations(
-            self.polynomial(), self.names, time=self.time, format=format, precision=precision
-        )
 
     def forecast(self, z0: ArrayLike, lead: float) -> Gaussian:
         """Mean and covariance of the state a time `lead` after it was `z0`, both exact.

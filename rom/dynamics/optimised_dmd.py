@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from rom.base import Dynamics, Polynomial, Series
 from rom.data.trajectory import UNEVEN_GAP
-from rom.dynamics.equations import Format, polynomial_equations, variable_names
+from rom.dynamics.equations import PolynomialEquations, variable_names
 from rom.dynamics.linear import (
     Affine,
     Band,
@@ -43,7 +43,7 @@ Array = NDArray[np.float64]
 MOST_GROWTH = 100.0
 
 
-class OptimisedDMD(Dynamics):
+class OptimisedDMD(PolynomialEquations, Dynamics):
     """The linear model dz/dt = A z + c whose solutions come nearest to the samples.
 
     Where :class:`~rom.DMD` looks at one step at a time, all samples of a trajectory are fitted
@@ -296,23 +296,6 @@ class OptimisedDMD(Dynamics):
         """The right-hand side."""
         check_is_fitted(self)
         return affine_polynomial(Affine(self.A_, None, self.c_))
-
-    def equations(self, *, format: Format = "text", precision: int = 3) -> list[str]:
-        """The equations found, one per latent coordinate.
-
-        Parameters
-        ----------
-        format : {"text", "latex"}, optional
-        precision : int, optional
-            Significant digits.
-
-        Returns
-        -------
-        list of str
-        """
-        return polynomial_equations(
-            self.polynomial(), self.names, time=self.time, format=format, precision=precision
-        )
 
 
 def _runs(series: Series) -> list[Run]:

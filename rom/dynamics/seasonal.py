@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from rom import checks
 from rom.base import Polynomial
-from rom.dynamics.equations import Format, polynomial_equations, variable_names
+from rom.dynamics.equations import PolynomialEquations, variable_names
 from rom.dynamics.library import PolynomialLibrary, monomials, powers
 from rom.dynamics.regression import rms
 from rom.dynamics.rows import RowDynamics
@@ -53,7 +53,7 @@ def season(t: ArrayLike, period: float) -> Array:
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-class SeasonalModel(RowDynamics):
+class SeasonalModel(PolynomialEquations, RowDynamics):
     """A linear or polynomial map to the next state whose coefficients follow the season.
 
     z⁺ = Σ_j C_j(t) θ_j(z), where each coefficient is a truncated Fourier series,
@@ -295,23 +295,6 @@ class SeasonalModel(RowDynamics):
         coef = np.einsum("ijw,wp->ijp", self.coef_, wave_coef).reshape(len(self.coef_), -1)
         used = np.flatnonzero(coef.any(axis=0))
         return Polynomial(exponents[used], np.ascontiguousarray(coef[:, used]))
-
-    def equations(self, *, format: Format = "text", precision: int = 3) -> list[str]:
-        """The equations found, as polynomials in the coordinates and cos ωt, sin ωt (the inputs).
-
-        Parameters
-        ----------
-        format : {"text", "latex"}, optional
-        precision : int, optional
-            Significant digits.
-
-        Returns
-        -------
-        list of str
-        """
-        return polynomial_equations(
-            self.polynomial(), self.names, time=self.time, format=format, precision=precision
-        )
 
 
 def _waves(u: Array | None, harmonics: int, n_rows: int) -> Array:

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from rom import checks
 from rom.base import Polynomial
 from rom.dynamics.dissipative import fit_dissipative
-from rom.dynamics.equations import Format, polynomial_equations, variable_names
+from rom.dynamics.equations import PolynomialEquations, variable_names
 from rom.dynamics.library import monomials
 from rom.dynamics.operators import joined, operator_blocks
 from rom.dynamics.rows import RowDynamics
@@ -26,7 +26,7 @@ from rom.dynamics.triangle import polynomial_triangle
 ROUNDING = 1e-12
 
 
-class StableOperatorInference(RowDynamics):
+class StableOperatorInference(PolynomialEquations, RowDynamics):
     """Operator inference among the models whose every trajectory is bounded.
 
     dz/dt = c + A z + H (z ⊗ z) + B u, where about a centre m, with w = z - m, the linear part is
@@ -257,20 +257,3 @@ class StableOperatorInference(RowDynamics):
         c = None if self.c_ is None else self.c_[:, None]
         coef = [C for C in (c, self.A_, self.H_, self.B_) if C is not None]
         return Polynomial(np.concatenate(list(self._blocks().values())), np.hstack(coef))
-
-    def equations(self, *, format: Format = "text", precision: int = 3) -> list[str]:
-        """The equations found, one per latent coordinate.
-
-        Parameters
-        ----------
-        format : {"text", "latex"}, optional
-        precision : int, optional
-            Significant digits.
-
-        Returns
-        -------
-        list of str
-        """
-        return polynomial_equations(
-            self.polynomial(), self.names, time=self.time, format=format, precision=precision
-        )

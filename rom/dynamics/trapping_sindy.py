@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from rom.base import Polynomial
 from rom.dynamics.energy import energy_production
-from rom.dynamics.equations import Format, polynomial_equations, variable_names
+from rom.dynamics.equations import PolynomialEquations, variable_names
 from rom.dynamics.library import PolynomialLibrary, monomials
 from rom.dynamics.lmi import minimise, positive
 from rom.dynamics.regression import relative_weights, ridge, rms
@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 ROUNDS = 3
 
 
-class TrappingSINDy(RowDynamics):
+class TrappingSINDy(PolynomialEquations, RowDynamics):
     """Derivatives as a quadratic or cubic polynomial, with a ball that every trajectory ends in.
 
     Least squares with ridge under a linear matrix inequality: that the energy |z - m|² falls
@@ -202,23 +202,6 @@ class TrappingSINDy(RowDynamics):
         """The right-hand side."""
         check_is_fitted(self)
         return Polynomial(self._exponents(), self.coef_)
-
-    def equations(self, *, format: Format = "text", precision: int = 3) -> list[str]:
-        """The equations found, one per latent coordinate.
-
-        Parameters
-        ----------
-        format : {"text", "latex"}, optional
-        precision : int, optional
-            Significant digits.
-
-        Returns
-        -------
-        list of str
-        """
-        return polynomial_equations(
-            self.polynomial(), self.names, time=self.time, format=format, precision=precision
-        )
 
 
 def least_squares(A: Array, Y: Array, alpha: float) -> tuple[Array, Array]:
