@@ -8,7 +8,7 @@ demo: .venv/.installed
 	$(BIN)/rom demo --out demo-output
 
 test: .venv/.installed-test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .

@@ -28,12 +28,21 @@ if TYPE_CHECKING:
     from rom.data.flatten import Flatten as Flatten
     from rom.data.io import open_snapshots as open_snapshots
     from rom.data.scale import Scale as Scale
+    from rom.dynamics.closure import Closure as Closure
+    from rom.dynamics.contractive import ContractiveODE as ContractiveODE
+    from rom.dynamics.convex_closure import ConvexClosure as ConvexClosure
+    from rom.dynamics.dissipative_ode import DissipativeODE as DissipativeODE
     from rom.dynamics.dmd import DMD as DMD
     from rom.dynamics.echo_state import EchoState as EchoState
+    from rom.dynamics.hamiltonian import HamiltonianODE as HamiltonianODE
     from rom.dynamics.hankel import delays as delays
+    from rom.dynamics.invariant_ode import InvariantODE as InvariantODE
+    from rom.dynamics.kernel import KernelModel as KernelModel
     from rom.dynamics.library import FourierLibrary as FourierLibrary
     from rom.dynamics.library import PolynomialLibrary as PolynomialLibrary
     from rom.dynamics.lim import LinearInverseModel as LinearInverseModel
+    from rom.dynamics.local import LocalModel as LocalModel
+    from rom.dynamics.low_rank import LowRankODE as LowRankODE
     from rom.dynamics.midpoint import MidpointSINDy as MidpointSINDy
     from rom.dynamics.neural_ode import NeuralODE as NeuralODE
     from rom.dynamics.nvar import NVAR as NVAR
@@ -44,9 +53,12 @@ if TYPE_CHECKING:
         InterpolatedOperatorInference as InterpolatedOperatorInference,
     )
     from rom.dynamics.pde import WeakPDE as WeakPDE
+    from rom.dynamics.port_hamiltonian import PortHamiltonianODE as PortHamiltonianODE
+    from rom.dynamics.recurrent import RecurrentModel as RecurrentModel
     from rom.dynamics.seasonal import SeasonalModel as SeasonalModel
     from rom.dynamics.sindy import DiscreteSINDy as DiscreteSINDy
     from rom.dynamics.sindy import SINDy as SINDy
+    from rom.dynamics.sparse_ode import SparseODE as SparseODE
     from rom.dynamics.stable_opinf import StableOperatorInference as StableOperatorInference
     from rom.dynamics.trapping import trapping_region as trapping_region
     from rom.dynamics.trapping_sindy import TrappingSINDy as TrappingSINDy
@@ -67,19 +79,28 @@ __version__ = "0.1.0"
 _HOME = {
     "AffineOperatorInference": "rom.dynamics.parametric",
     "Autoencoder": "rom.compress.autoencoder",
+    "Closure": "rom.dynamics.closure",
+    "ContractiveODE": "rom.dynamics.contractive",
+    "ConvexClosure": "rom.dynamics.convex_closure",
     "CotangentLift": "rom.compress.cotangent_lift",
     "DMD": "rom.dynamics.dmd",
     "DiscreteSINDy": "rom.dynamics.sindy",
+    "DissipativeODE": "rom.dynamics.dissipative_ode",
     "EchoState": "rom.dynamics.echo_state",
     "FamilyPOD": "rom.compress.family_pod",
     "Flatten": "rom.data.flatten",
     "FourierLibrary": "rom.dynamics.library",
     "GappyPOD": "rom.compress.gappy_pod",
     "GrassmannPOD": "rom.compress.grassmann_pod",
+    "HamiltonianODE": "rom.dynamics.hamiltonian",
     "HyperReduction": "rom.compress.hyper_reduction",
     "Identity": "rom.compress.identity",
     "InterpolatedOperatorInference": "rom.dynamics.parametric",
+    "InvariantODE": "rom.dynamics.invariant_ode",
+    "KernelModel": "rom.dynamics.kernel",
     "LinearInverseModel": "rom.dynamics.lim",
+    "LocalModel": "rom.dynamics.local",
+    "LowRankODE": "rom.dynamics.low_rank",
     "MidpointSINDy": "rom.dynamics.midpoint",
     "NVAR": "rom.dynamics.nvar",
     "NeuralODE": "rom.dynamics.neural_ode",
@@ -87,13 +108,16 @@ _HOME = {
     "OptimisedDMD": "rom.dynamics.optimised_dmd",
     "POD": "rom.compress.pod",
     "PolynomialLibrary": "rom.dynamics.library",
+    "PortHamiltonianODE": "rom.dynamics.port_hamiltonian",
     "QuadraticManifold": "rom.compress.quadratic_manifold",
     "ROM": "rom.model",
+    "RecurrentModel": "rom.dynamics.recurrent",
     "Rollout": "rom.rollout.result",
     "SINDy": "rom.dynamics.sindy",
     "Scale": "rom.data.scale",
     "SeasonalModel": "rom.dynamics.seasonal",
     "ShiftedPOD": "rom.compress.shifted_pod",
+    "SparseODE": "rom.dynamics.sparse_ode",
     "StabilityReport": "rom.rollout.check",
     "StableOperatorInference": "rom.dynamics.stable_opinf",
     "Status": "rom.rollout.result",

@@ -49,6 +49,10 @@ MODELS = {
     "nvar": rom.NVAR(n_delays=1),
     "echo state": rom.EchoState(20, random_state=0),
     "neural": rom.NeuralODE(hidden=(8,), max_iter=3, random_state=0),
+    "contractive": rom.ContractiveODE(8, max_iter=3, random_state=0),
+    "dissipative": rom.DissipativeODE((8,), max_iter=3, random_state=0),
+    "invariant": rom.InvariantODE(hidden=(8,), max_iter=3, random_state=0),
+    "local": rom.LocalModel(rom.NVAR(), halo=1),
 }
 
 

@@ -225,7 +225,7 @@ class Autoencoder(Compressor):
         if self.n_modes is None:
             kept = np.cumsum(pod.explained_variance_ratio_)
             n = min(n, max(self.n_components, int(np.searchsorted(kept, ENERGY) + 1)))
-        self.rank_, self.mean_ = int(self.n_components), pod.mean_
+        self.rank_, self.mean_ = int(self.n_components), pod.mean_.astype(X.dtype)
         self.components_ = pod.components_[:n].copy()
         self.singular_values_ = pod.singular_values_[:n]
         self.scale_ = float(np.linalg.norm(self.singular_values_) / len(X) ** 0.5)

@@ -118,8 +118,9 @@ class HyperReduction(Compressor):
         interpolation = linalg.pinv(modes[:, self.points_])
         self.interpolation_ = interpolation.astype(X.dtype)
         self.error_constant_ = float(linalg.norm(interpolation, 2))
-        for name in ("components_", "mean_", "singular_values_", "explained_variance_ratio_"):
+        for name in ("components_", "singular_values_", "explained_variance_ratio_"):
             setattr(self, name, getattr(pod, name))
+        self.mean_ = pod.mean_.astype(X.dtype)
         self.rank_ = pod.rank_
 
     def _transform(self, X: Any) -> NDArray:

@@ -145,7 +145,7 @@ class QuadraticManifold(Compressor):
         self.selected_ = np.array(chosen)
         self.components_ = pod.components_[chosen]
         self.singular_values_ = pod.singular_values_[chosen]
-        self.mean_ = pod.mean_
+        self.mean_ = pod.mean_.astype(X.dtype)
         self.quadratic_ = (W / scale**2).astype(X.dtype)
         self.monomial_means_ = (means * scale**2).astype(X.dtype)
 

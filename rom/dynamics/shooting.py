@@ -1,45 +1,64 @@
-"""Training a small tanh network on slopes and on short runs, with PyTorch.
+"""Losses of a small tanh network on slopes and on short runs, with PyTorch.
 
 Imported only by a fit: a fitted network is plain numbers and needs no PyTorch to run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import pairwise
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
-# L-BFGS steps between two looks at the held-out loss, and the steps its curvature is built from.
-CHECK_EVERY = 20
-MEMORY = 50
+from rom.dynamics.invariants import QuadraticInvariants
+from rom.dynamics.networks import effective
+from rom.dynamics.training import (
+    CHECK_EVERY,
+    MAX_ITER,
+    NOT_FINITE,
+    STALLED,
+    Loss,
+    Outcome,
+    _one_thread,
+    descend,
+    minimise,
+)
 
-STALLED = "the held-out loss stopped falling"
-NOT_FINITE = "the loss was no longer finite; the best weights before that were kept"
-MAX_ITER = "max_iter was reached"
+__all__ = [
+    "CHECK_EVERY",
+    "MAX_ITER",
+    "NOT_FINITE",
+    "STALLED",
+    "Loss",
+    "Model",
+    "Outcome",
+    "_one_thread",
+    "descend",
+    "minimise",
+    "network",
+    "on_tangent",
+    "run_loss",
+    "scaled",
+    "shake",
+    "shoot",
+    "shoot_adaptively",
+    "slope_loss",
+    "weak_loss",
+]
 
 
-# A loss of the parameters on some data, which come as tensors.
-Loss = Callable[..., Tensor]
+# The network, or what is made of it: takes the parameters and rows (n_rows, n_in).
+Model = Callable[[list[Tensor], Tensor], Tensor]
+# Runs a field of given parameters as :func:`shoot` does.
+Shooter = Callable[
+    [Callable[[Tensor, Tensor], Tensor], list[Tensor], Tensor, Tensor, Tensor], Tensor
+]
 
-
-class Outcome(NamedTuple):
-    """How a minimisation went."""
-
-    parameters: list[NDArray[np.float64]]
-    """The best values seen."""
-    history: NDArray[np.float64]
-    """(n_checks, 3): iterations so far, training loss, held-out loss."""
-    n_iter: int
-    """Iterations made."""
-    reason: str
-    """Why it ended."""
+# Of adaptive steps, relative and absolute, in standardised states.
+TOLERANCE = 1e-6, 1e-8
 
 
 def network(parameters: list[Tensor], x: Tensor) -> Tensor:
@@ -49,12 +68,39 @@ def network(parameters: list[Tensor], x: Tensor) -> Tensor:
     return torch.addmm(parameters[-1], x, parameters[-2])
 
 
-def slope_loss(parameters: list[Tensor], x: Tensor, slopes: Tensor) -> Tensor:
+def slope_loss(
+    parameters: list[Tensor], x: Tensor, slopes: Tensor, *, model: Model = network
+) -> Tensor:
     """Mean square error of the network's slopes (n_rows, n_targets) at `x` (n_rows, n_in)."""
-    return ((network(parameters, x) - slopes) ** 2).mean()
+    return ((model(parameters, x) - slopes) ** 2).mean()
 
 
-def run_loss(gain: NDArray[np.float64], substeps: int) -> Loss:
+def weak_loss(
+    parameters: list[Tensor],
+    x: Tensor,
+    target: Tensor,
+    index: Tensor,
+    value: Tensor,
+    *,
+    model: Model = network,
+) -> Tensor:
+    """Mean square error of the equation integrated against test functions.
+
+    The sparse matrix (n_functions, n_rows) with entries `value` at `index` (2, n_entries)
+    integrates the slopes at `x` (n_rows, n_in); the integrals should be `target`.
+    """
+    shape = (len(target), len(x))
+    matrix = torch.sparse_coo_tensor(index, value, shape, check_invariants=False)
+    return ((torch.sparse.mm(matrix, model(parameters, x)) - target) ** 2).mean()
+
+
+def run_loss(
+    gain: NDArray[np.float64],
+    substeps: int,
+    *,
+    model: Model = network,
+    shooter: Shooter | None = None,
+) -> Loss:
     """Mean square error of short runs from the first sample of each window to its others.
 
     Parameters
@@ -63,6 +109,10 @@ def run_loss(gain: NDArray[np.float64], substeps: int) -> Loss:
         Standardised states per unit of time and of the network's output.
     substeps : int
         Runge–Kutta steps per sampling step.
+    model : callable, optional
+        What takes the place of the plain network.
+    shooter : callable, optional
+        What takes the place of fixed steps of fourth order.
 
     Returns
     -------
@@ -75,11 +125,61 @@ def run_loss(gain: NDArray[np.float64], substeps: int) -> Loss:
         scale = torch.as_tensor(gain, device=z.device)
 
         def field(z: Tensor, u: Tensor) -> Tensor:
-            return scale * network(parameters, torch.cat([z, u], dim=1))
+            return scale * model(parameters, torch.cat([z, u], dim=1))
 
-        return ((shoot(field, z[:, 0], u, h, substeps) - z[:, 1:]) ** 2).mean()
+        if shooter is None:
+            run = shoot(field, z[:, 0], u, h, substeps)
+        else:
+            run = shooter(field, parameters, z[:, 0], u, h)
+        return ((run - z[:, 1:]) ** 2).mean()
 
     return loss
+
+
+def scaled(model: Model, multipliers: list[float]) -> Model:
+    """The model with its parameters multiplied (:func:`rom.dynamics.networks.effective`)."""
+    return lambda parameters, x: model(effective(parameters, multipliers), x)
+
+
+def on_tangent(
+    model: Model,
+    invariants: QuadraticInvariants,
+    mean: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    gain: NDArray[np.float64],
+) -> Model:
+    """The model without what would change the invariants.
+
+    Parameters
+    ----------
+    model : callable
+        Gives slopes in units of which there are `gain` in standardised states per unit of time.
+    invariants : QuadraticInvariants
+        Of the states.
+    mean, scale : ndarray, shape (rank,)
+        The states are `mean` plus `scale` times the standardised ones; one scale for all.
+    gain : ndarray, shape (rank,)
+    """
+
+    def projected(parameters: list[Tensor], x: Tensor) -> Tensor:
+        q, b, m, s, g = (
+            torch.as_tensor(a, device=x.device) for a in (*invariants, mean, scale, gain)
+        )
+        kept: Any = QuadraticInvariants(q, b)  # type: ignore[arg-type]
+        slopes: Tensor = kept.tangent(g * model(parameters, x), m + s * x[:, : len(m)])
+        return slopes / g
+
+    return projected
+
+
+def shake(
+    size: float, random: np.random.Generator, batch: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """Uniform noise up to `size` on the first state of each run of a batch."""
+    z = batch[0].clone()
+    noise = random.uniform(-size, size, size=tuple(z[:, 0].shape))
+    z[:, 0] += torch.as_tensor(noise, device=z.device)
+    return (z, *batch[1:])
 
 
 def shoot(
@@ -109,98 +209,39 @@ def shoot(
     return torch.stack(states, dim=1)
 
 
-def minimise(
-    parameters: list[NDArray[np.float64]],
-    loss: Loss,
-    train: tuple[NDArray[np.float64], ...],
-    held_out: tuple[NDArray[np.float64], ...],
-    *,
-    max_iter: int,
-    patience: int,
-    device: str,
-    label: str,
-) -> Outcome:
-    """Minimise `loss` on the data `train`, and keep what did best on the data `held_out`.
+def shoot_adaptively(
+    field: Callable[[Tensor, Tensor], Tensor],
+    parameters: list[Tensor],
+    z: Tensor,
+    u: Tensor,
+    h: Tensor,
+) -> Tensor:
+    """Run `field` as :func:`shoot` does, by adaptive steps of Dormand & Prince, with torchdiffeq.
 
-    L-BFGS with a strong Wolfe line search (Nocedal & Wright 2006, Numerical Optimization,
-    ch. 7.2) on all the data at once: no learning rate to choose, and on problems of this size far
-    more accurate than stochastic gradients at equal time.
-
-    Parameters
-    ----------
-    parameters : list of ndarray
-        Where to start.
-    loss : callable
-        Takes the parameters and the arrays of `train` or `held_out` as tensors.
-    train, held_out : tuple of ndarray
-        Data.
-    max_iter : int
-        The most iterations.
-    patience : int
-        Ends after this many checks in a row, 20 iterations apart (the last may come sooner),
-        without a better held-out loss.
-    device : str
-        Where to compute.
-    label : str
-        Name on the progress bar, which shows on a terminal only.
+    Each sampling step is scaled to unit time, so that windows with other steps share one clock.
     """
-    current = [torch.tensor(value, device=device, requires_grad=True) for value in parameters]
-    train_data = [torch.tensor(values, device=device) for values in train]
-    held_data = [torch.tensor(values, device=device) for values in held_out]
-    optimiser = torch.optim.LBFGS(
-        current, max_iter=CHECK_EVERY, history_size=MEMORY, line_search_fn="strong_wolfe",
-        tolerance_grad=0.0, tolerance_change=0.0,
-    )  # fmt: skip
-
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        value = loss(current, *train_data)
-        if not torch.isfinite(value):  # the line search would trip over it
-            raise _NotFiniteError
-        value.backward()
-        return value
-
-    best, kept, since_best, reason = np.inf, parameters, 0, MAX_ITER
-    history: list[tuple[int, float, float]] = []
-    with _one_thread(), tqdm(total=max_iter, desc=label, disable=None, leave=False) as bar:
-        for before, n_iter in pairwise([*range(0, max_iter, CHECK_EVERY), max_iter]):
-            optimiser.param_groups[0]["max_iter"] = n_iter - before
-            try:
-                now = float(optimiser.step(closure).detach())
-            except _NotFiniteError:
-                reason = NOT_FINITE
-                break
-            with torch.no_grad():
-                held = float(loss(current, *held_data))
-            history.append((n_iter, now, held))
-            bar.update(n_iter - before)
-            bar.set_postfix(loss=f"{now:.2e}", held_out=f"{held:.2e}")
-            since_best += 1
-            if held < best:
-                best, kept, since_best = held, _numbers(current), 0
-            if since_best == patience:
-                reason = STALLED
-                break
-    return Outcome(kept, np.array(history).reshape(-1, 3), n_iter, reason)
-
-
-class _NotFiniteError(ArithmeticError):
-    """The training loss is NaN or infinite."""
-
-
-def _numbers(tensors: list[Tensor]) -> list[NDArray[np.float64]]:
-    return [tensor.detach().cpu().numpy().copy() for tensor in tensors]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one CPU thread: layers this small lose more to handing out work than they gain.
-
-    The order of sums, and so every bit of the result, then does not depend on the machine's load.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+        from torchdiffeq import odeint
+    except ImportError as error:
+        raise ImportError(
+            "Adaptive steps need torchdiffeq: pip install 'rom-sysid[adaptive]'."
+        ) from error
+
+    clock = torch.tensor([0.0, 1.0], dtype=z.dtype, device=z.device)
+    rtol, atol = TOLERANCE
+    states = []
+    for k in range(h.shape[1]):
+        step, before, change = h[:, k, None], u[:, k], u[:, k + 1] - u[:, k]
+
+        def scaled(
+            s: Tensor, z: Tensor, step: Tensor = step, before: Tensor = before,
+            change: Tensor = change,
+        ) -> Tensor:  # fmt: skip
+            return step * field(z, before + s * change)
+
+        try:
+            z = odeint(scaled, z, clock, rtol=rtol, atol=atol, method="dopri5")[-1]
+        except AssertionError:  # steps shrank to nothing: the run blew up, and so does the loss
+            z = z * torch.nan
+        states.append(z)
+    return torch.stack(states, dim=1)

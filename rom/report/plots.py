@@ -276,3 +276,49 @@ def _field_label(field: xr.DataArray) -> str:
 
 def _short(time: Any) -> str:
     return f"{time:.4g}" if np.issubdtype(np.asarray(time).dtype, np.number) else str(time)[:10]
+
+
+def plot_width(table: xr.Dataset) -> Figure:
+    """Draw a coordinate check: what should be level against the width, and what should fall.
+
+    Parameters
+    ----------
+    table : Dataset
+        From :func:`rom.theory.coordinate_check`.
+
+    Returns
+    -------
+    Figure
+        Activations and their changes, a line for each layer, and the spread and the distance of
+        the outputs; all after the last step, but the spread, which is before training.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rom.report.plots import plot_width
+    >>> from rom.theory import coordinate_check
+    >>> def build(width, seed):
+    ...     net = torch.nn.Linear(2, 1)
+    ...     return net, lambda: torch.nn.init.normal_(net.weight)
+    >>> figure = plot_width(coordinate_check(build, [8, 16], torch.ones(3, 2), n_steps=1))
+    >>> [ax.get_title() for ax in figure.axes]
+    ['activation', 'change', 'output']
+    """
+    figure = Figure(figsize=(9.6, 3.2), layout="constrained")
+    last = table.isel(step=-1)
+    left, middle, right = figure.subplots(1, 3)
+    for ax, name in ((left, "activation"), (middle, "change")):
+        for layer in table.layer.values:
+            ax.loglog(table.width, last[name].sel(layer=layer), "o-", ms=4, label=str(layer))
+        ax.set_title(name)
+    left.legend(title="layer", fontsize="small", frameon=False)
+    spread = table.spread.isel(step=0)
+    right.loglog(table.width, spread, "o-", ms=4, color=MODEL, label="spread at the start")
+    right.loglog(table.width, last.distance, "s-", ms=4, color=TRUTH, label="from the wide limit")
+    right.set_title("output")
+    right.legend(fontsize="small", frameon=False)
+    for ax in figure.axes:
+        ax.set_xlabel("width")
+        ax.set_xticks(table.width.values, labels=[str(width) for width in table.width.values])
+        ax.set_xticks([], minor=True)
+    return figure

@@ -135,3 +135,27 @@ def test_no_pyplot_state():
     before = "matplotlib.pyplot" in sys.modules
     plot_report(checked())
     assert ("matplotlib.pyplot" in sys.modules) == before
+
+
+def test_width_shows_the_table():
+    import torch
+
+    from rom.report.plots import plot_width
+    from rom.theory import coordinate_check
+
+    def build(width, seed):
+        net = torch.nn.Linear(2, 1)
+        torch.nn.init.constant_(net.weight, seed / width)
+
+        def step():
+            with torch.no_grad():
+                net.bias += 1
+
+        return torch.nn.Sequential(net), step
+
+    table = coordinate_check(build, [8, 16, 64], torch.ones(3, 2), n_steps=2, n_seeds=2)
+    activation, change, output = plot_width(table).axes
+    assert np.array_equal(curve(activation, "0").get_ydata(), table.activation[:, -1, 0])
+    assert np.array_equal(curve(change, "0").get_ydata(), table.change[:, -1, 0])
+    assert np.array_equal(curve(output, "spread at the start").get_ydata(), table.spread[:, 0])
+    assert np.array_equal(curve(output, "from the wide limit").get_xdata(), [8, 16, 64])
