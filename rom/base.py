@@ -228,7 +228,10 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
             If `t` does not hold numbers, or `Z` is of a kind that holds no rows of numbers.
         """
         self._validate_params()
-        states: NDArray[np.float64] = checks.check_rows(self, Z, reset=True, min_rows=2)
+        states: NDArray[np.float64] = checks.check_rows(
+            self, Z, reset=True, min_rows=2, check_values=False
+        )
+        self.bound_ = 100.0 * checks.largest_norm(states) or float("inf")
         n_rows = len(states)
         trajectory = checks.check_trajectory(trajectory, n_rows)
         series = Series(
@@ -247,7 +250,6 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
         self.n_inputs_ = 0 if series.u is None else series.u.shape[1]
         steps = np.empty(0) if series.t is None else np.diff(series.t)[np.diff(trajectory) == 0]
         self.dt_ = float(np.median(steps)) if steps.size else float("nan")
-        self.bound_ = 100.0 * checks.largest_norm(states) or float("inf")
         self._fit_series(series)
         _to_c_order(self)
         return self

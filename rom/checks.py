@@ -32,6 +32,7 @@ def check_rows(
     dtype: Any = np.float64,
     min_rows: int = 1,
     allow_nan: bool = False,
+    check_values: bool = True,
 ) -> Any:
     """Check a state array and the number of its columns against what `estimator` was fitted on.
 
@@ -49,6 +50,8 @@ def check_rows(
         The fewest rows accepted.
     allow_nan : bool, optional
         Accept NaN (gaps), but no infinity.
+    check_values : bool, optional
+        False where the caller looks at all values anyway.
 
     Returns
     -------
@@ -65,7 +68,8 @@ def check_rows(
         ensure_min_samples=min_rows,
         ensure_all_finite=False,
     )
-    check_finite(rows, "X", allow_nan=allow_nan)
+    if check_values:
+        check_finite(rows, "X", allow_nan=allow_nan)
     return rows
 
 
@@ -91,11 +95,20 @@ def check_finite(values: NDArray, name: str, *, allow_nan: bool = False) -> None
 
 
 def largest_norm(rows: NDArray[np.float64]) -> float:
-    """The largest Euclidean norm of a row, found in parts that stay in a core's cache."""
+    """The largest Euclidean norm of a row, found in parts that stay in a core's cache.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+    """
     ones = np.ones(rows.shape[1])
     parts = (rows[i : i + PART_ROWS] for i in range(0, len(rows), PART_ROWS))
-    with np.errstate(over="ignore"):
-        return float(np.sqrt(max((part * part @ ones).max() for part in parts)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        largest = float(np.sqrt(np.max([(part * part @ ones).max() for part in parts])))
+    if not np.isfinite(largest):  # or the square of a value is not
+        check_finite(rows, "X")
+    return largest
 
 
 def _check_lazy_rows(estimator: Any, X: Any, *, reset: bool, min_rows: int) -> None:
