@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from other_targets import EXPECTED_FAILURES
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -52,40 +53,9 @@ def spiral():
     return t, Z, quick().fit(Z, t=t)
 
 
-# These give one target for data of several columns.
-OTHER_TARGETS = [
-    "check_fit_score_takes_y",
-    "check_estimators_overwrite_params",
-    "check_dont_overwrite_parameters",
-    "check_estimators_fit_returns_self",
-    "check_readonly_memmap_input",
-    "check_n_features_in_after_fitting",
-    "check_positive_only_tag_during_fit",
-    "check_estimators_dtypes",
-    "check_dtype_object",
-    "check_pipeline_consistency",
-    "check_estimators_nan_inf",
-    "check_estimators_pickle",
-    "check_f_contiguous_array_estimator",
-    "check_regressors_train",
-    "check_regressor_data_not_an_array",
-    "check_regressor_multioutput",
-    "check_regressors_no_decision_function",
-    "check_regressors_int",
-    "check_non_transformer_estimators_n_iter",
-    "check_methods_sample_order_invariance",
-    "check_methods_subset_invariance",
-    "check_dict_unchanged",
-    "check_fit_idempotent",
-    "check_fit_check_is_fitted",
-    "check_n_features_in",
-    "check_fit2d_predict1d",
-]
-
-
 @parametrize_with_checks(
     [LowRankODE(hidden=(4,), max_iter=2, random_state=0)],
-    expected_failed_checks=lambda _: dict.fromkeys(OTHER_TARGETS, "other targets than coordinates"),
+    expected_failed_checks=lambda _: EXPECTED_FAILURES,
 )
 def test_sklearn(estimator, check):
     check(estimator)
