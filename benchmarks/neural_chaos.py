@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy import fft
 
@@ -216,23 +217,26 @@ def local_polynomials(small: bool) -> list[Candidate]:
     return found
 
 
-def choose(candidates: list[Candidate], training: Array, case: Case, exponent: float) -> Candidate:
-    """The candidate with the longest valid times in the last fifth of the training run."""
+def choose(
+    families: list[list[Candidate]], training: Array, case: Case, exponent: float
+) -> list[Candidate]:
+    """Of each family that with the longest valid times in the last fifth of the training run."""
     n_fit = len(training) * 4 // 5
     held = training[n_fit:]
     n_steps = min(int(case.horizon / exponent / STEP), len(held) // 2)
-    scores = []
-    for candidate in candidates:
+
+    def trial(candidate: Candidate) -> tuple[float, float]:
         clock = time.perf_counter()
         forecaster = Forecaster(candidate, training[:n_fit])
         valid = exponent * valid_times(forecaster, held, n_steps, N_TRIAL_STARTS)
-        scores.append(float(np.median(valid)))
-        print(
-            f"| {candidate.name} | {candidate.settings} | {scores[-1]:.2f} "
-            f"| {time.perf_counter() - clock:.0f} |",
-            flush=True,
-        )
-    return candidates[int(np.argmax(scores))]
+        return float(np.median(valid)), time.perf_counter() - clock
+
+    everyone = [candidate for family in families for candidate in family]
+    found = Parallel(n_jobs=-1)(delayed(trial)(candidate) for candidate in everyone)
+    scores = {candidate: score for candidate, (score, _) in zip(everyone, found, strict=True)}
+    for candidate, (score, seconds) in zip(everyone, found, strict=True):
+        print(f"| {candidate.name} | {candidate.settings} | {score:.2f} | {seconds:.0f} |")
+    return [max(family, key=scores.__getitem__) for family in families]
 
 
 def score(
@@ -266,7 +270,7 @@ def compare(case: Case, families: list[list[Candidate]]) -> None:
     training, test = simulate(case, case.training, 1), simulate(case, case.test, 2)
     print("| candidate | settings | valid, Lyapunov times, end of the training run | s |")
     print("|---|---|---|---|")
-    chosen = [choose(candidates, training, case, exponent) for candidates in families]
+    chosen = choose(families, training, case, exponent)
     print(
         f"\n| model | settings | valid, Lyapunov times, median of {N_STARTS} starts | range ",
         end="",
@@ -274,9 +278,12 @@ def compare(case: Case, families: list[list[Candidate]]) -> None:
     print(f"| long run of {case.long_run:g} bounded | spectrum, off by decades | size | fit, s |")
     print("|---|---|---|---|---|---|---|---|")
     true, spectra = spectrum(test), {}
-    for candidate in chosen:
-        row, spectra[candidate.name] = score(candidate, training, test, case, exponent)
-        print(row, flush=True)
+    scored = Parallel(n_jobs=-1)(
+        delayed(score)(candidate, training, test, case, exponent) for candidate in chosen
+    )
+    for candidate, (row, found) in zip(chosen, scored, strict=True):
+        spectra[candidate.name] = found
+        print(row)
     other = distance(spectrum(training), true)
     size = np.sqrt(np.mean(training**2) / np.mean(test**2))
     print(f"| another run | | | | | {other:.3f} | {size:.3f} | |")

@@ -21,7 +21,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from joblib import Parallel, delayed
 from scipy.integrate import solve_ivp
+from sklearn.base import clone
 
 import rom
 from rom.base import Dynamics
@@ -79,15 +81,19 @@ def run(small: bool = False, data: Path | None = None) -> None:
     }
     print("| model | weights | fewer | error, median (least to most) | more | seconds |")
     print("|---|---|---|---|---|---|")
+
+    def trial(model: Dynamics, seed: int) -> tuple[float, float, float]:
+        start = time.perf_counter()
+        fitted = clone(model).set_params(random_state=seed).fit(train.reshape(-1, 4), **rows)
+        return error(fitted, test), n_weights(fitted), time.perf_counter() - start
+
+    candidates = models(width, {"max_iter": n_iter})
+    trials = Parallel(n_jobs=-1)(
+        delayed(trial)(model, seed) for model in candidates.values() for seed in range(seeds)
+    )
     whole, plain = 0.0, 0.0
-    for name, model in models(width, {"max_iter": n_iter}).items():
-        errors, counts, seconds = [], [], []
-        for seed in range(seeds):
-            start = time.perf_counter()
-            model.set_params(random_state=seed).fit(train.reshape(-1, 4), **rows)
-            seconds.append(time.perf_counter() - start)
-            errors.append(error(model, test))
-            counts.append(n_weights(model))
+    for k, name in enumerate(candidates):
+        errors, counts, seconds = zip(*trials[k * seeds : (k + 1) * seeds], strict=True)
         median, count = float(np.median(errors)), float(np.median(counts))
         whole, plain = whole or count, plain or median
         print(

@@ -1,8 +1,9 @@
 """Training a neural ODE: time to a held-out rollout error, time per step, resuming after a kill.
 
-`python benchmarks/neural_training.py [--small]`. The peers run in Pythons of their own, whose
-paths stand in the environment: TORCHDIFFEQ_PYTHON (torch, torchdiffeq) and DIFFRAX_PYTHON
-(diffrax, equinox, optax); one that is missing is left out, and said so. Everybody has one core.
+`python benchmarks/neural_training.py [--small] [--budget SECONDS] [--part NAME ...]`. The peers
+run in Pythons of their own, whose paths stand in the environment: TORCHDIFFEQ_PYTHON (torch,
+torchdiffeq) and DIFFRAX_PYTHON (diffrax, equinox, optax); one that is missing is left out, and
+said so. Everybody has one core.
 
 A chain of four damped pendulums, coupled by springs: 200 trajectories of 50 times and 8
 coordinates, from random states; the same perceptron 8-64-64-8 with tanh units for all, on states
@@ -25,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -34,6 +36,7 @@ from scipy.integrate import solve_ivp
 HERE = Path(__file__).resolve()
 TARGETS = (0.10, 0.05, 0.02)
 RATES = (1e-3, 3e-3, 1e-2)
+BUDGET = 240.0  # seconds of each peer's training
 PEERS = {
     "torchdiffeq, dopri5": ("dopri5", "TORCHDIFFEQ_PYTHON"),
     "torchdiffeq, rk4": ("rk4", "TORCHDIFFEQ_PYTHON"),
@@ -191,9 +194,8 @@ def show(name: str, times: list[float], least: float, budget: float, note: str) 
     print(f"| {name} | {' | '.join(cells)} | {least:.3f} | {note} |", flush=True)
 
 
-def time_to_error(small: bool, folder: Path) -> None:
+def time_to_error(small: bool, folder: Path, budget: float) -> None:
     problem = Problem(10 if small else 200, 16 if small else 64)
-    budget = 2.0 if small else 240.0
     heads = " | ".join(f"s to {goal:.0%}" for goal in TARGETS)
     print(f"\n{len(problem.Z)} trajectories, network {'-'.join(map(str, problem.sizes))}\n")
     print(f"| | {heads} | least error met | |\n|---|" + "---|" * (len(TARGETS) + 2))
@@ -374,27 +376,42 @@ def killed_and_resumed(small: bool, folder: Path) -> None:
         print(f"| {name} | {kills} | {'yes' if found == whole else 'NO'} |", flush=True)
 
 
-def run(small: bool, data: Path | None = None) -> None:
-    """Print all tables; `data` is not needed."""
+PARTS = ("error", "steps", "adjoint", "kills")
+
+
+def run(
+    small: bool,
+    data: Path | None = None,
+    *,
+    budget: float = BUDGET,
+    parts: Sequence[str] = PARTS,
+) -> None:
+    """Print the tables; `data` is not needed."""
     if not small and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # children inherit it
     with tempfile.TemporaryDirectory() as name:
-        time_to_error(small, Path(name))
-        time_per_step(small, Path(name))
-        exact_adjoint(small)
-        killed_and_resumed(small, Path(name))
+        if "error" in parts:
+            time_to_error(small, Path(name), 2.0 if small else budget)
+        if "steps" in parts:
+            time_per_step(small, Path(name))
+        if "adjoint" in parts:
+            exact_adjoint(small)
+        if "kills" in parts:
+            killed_and_resumed(small, Path(name))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="a trial run of seconds")
+    parser.add_argument("--budget", type=float, default=BUDGET, metavar="SECONDS")
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--attempt", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.attempt:
         where, adam, die_at, max_iter = options.attempt
         fit_and_die(where, adam == "1", int(die_at), int(max_iter))
     else:
-        run(options.small)
+        run(options.small, budget=options.budget, parts=options.part)
 
 
 if __name__ == "__main__":

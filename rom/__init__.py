@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from rom.regularisation import search_ridge as search_ridge
     from rom.rollout.check import StabilityReport as StabilityReport
     from rom.rollout.check import check as check
+    from rom.rollout.ensemble import Ensemble as Ensemble
+    from rom.rollout.ensemble import ensemble as ensemble
     from rom.rollout.result import Rollout as Rollout
     from rom.rollout.result import Status as Status
     from rom.select import select_model as select_model
@@ -87,6 +89,7 @@ _HOME = {
     "DiscreteSINDy": "rom.dynamics.sindy",
     "DissipativeODE": "rom.dynamics.dissipative_ode",
     "EchoState": "rom.dynamics.echo_state",
+    "Ensemble": "rom.rollout.ensemble",
     "FamilyPOD": "rom.compress.family_pod",
     "Flatten": "rom.data.flatten",
     "FourierLibrary": "rom.dynamics.library",
@@ -126,6 +129,7 @@ _HOME = {
     "WeakSINDy": "rom.dynamics.weak",
     "check": "rom.rollout.check",
     "delays": "rom.dynamics.hankel",
+    "ensemble": "rom.rollout.ensemble",
     "load": "rom.store",
     "open_snapshots": "rom.data.io",
     "search_ridge": "rom.regularisation",

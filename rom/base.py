@@ -335,3 +335,24 @@ class FullModel(Protocol):
         params: Mapping[str, float] | None = None,
     ) -> xr.DataArray:
         """Run from state `x0` (*space) and return the states at times `t`, dims (time, *space)."""
+
+
+@runtime_checkable
+class HasCoarser(Protocol):
+    """A full model that can make itself cheaper: the rival of a reduced one at equal cost [1]_.
+
+    References
+    ----------
+    .. [1] T. G. Grossmann, U. J. Komorowska, J. Latz and C.-B. Schönlieb (2024), Can
+       physics-informed neural networks beat the finite element method?, IMA J. Appl. Math. 89,
+       143-174: why surrogates are to be compared with a solver of their own cost.
+    """
+
+    def coarser(self, factor: int) -> FullModel:
+        """The same system on a grid `factor` times coarser; states come and go on the own one.
+
+        Raises
+        ------
+        ValueError
+            If too few points would be left.
+        """

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rom.data.times import TimeAxis
     from rom.model import ROM
+    from rom.rollout import StabilityReport
 
 # Heavy imports stand inside the commands, so that `rom --help` is instant.
 
@@ -85,9 +86,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-o", "--output", required=True, type=Path, metavar="FORECAST")
     run.set_defaults(command=_rollout)
 
-    check = commands.add_parser("check", help="check a model's rollouts against held-out data")
-    check.add_argument("model", type=Path)
-    check.add_argument("data", nargs="+", metavar="DATA")
+    check = commands.add_parser(
+        "check",
+        help="check rollouts against held-out data, of one model or of several",
+        usage="rom check [-h] [--quick] [--json F] [--html F] MODEL [MODEL ...] DATA [DATA ...]",
+    )
+    check.add_argument("files", nargs="+", metavar="FILE", help="models, and then data")
+    check.add_argument(
+        "--quick", action="store_true", help="errors, skill and cost only, no long-run statistics"
+    )
     check.add_argument("--json", type=Path, metavar="F", help="write the report as JSON")
     check.add_argument("--html", type=Path, metavar="F", help="write the report as one HTML page")
     check.set_defaults(command=_check)
@@ -158,19 +165,54 @@ def _check(args: argparse.Namespace) -> int:
     import rom
 
     for path in filter(None, (args.json, args.html)):
-        _writable(path, [args.model, *args.data])
-    model = rom.load(args.model)
-    X, words = _held_out(model, _open_for(model, args.data))
+        _writable(path, args.files)
+    paths, files = _models_and_data(args.files)
+    models = [rom.load(path) for path in paths]
+    snapshots, words = _held_out(models, [_open_for(model, files) for model in models])
     print(words)
-    report = rom.check(model, X)
-    print(report)
+    names = _names(paths)
+    reports = {
+        name: rom.check(model, X, thorough=not args.quick)
+        for name, model, X in zip(names, models, snapshots, strict=True)
+    }
+    _print_reports(reports)
     if args.json:
-        report.to_json(args.json)
+        _write_json(reports, args.json)
     if args.html:
-        from rom.report.html import to_html
+        _write_html(reports, dict(zip(names, models, strict=True)), args.html)
+    return 0 if all(report.stable for report in reports.values()) else 1
 
-        to_html(report, args.html, model=model)
-    return 0 if report.stable else 1
+
+def _print_reports(reports: dict[str, StabilityReport]) -> None:
+    if len(reports) == 1:
+        print(*reports.values())
+        return
+    from rom.report.tables import as_text, comparison_table
+
+    print(as_text(comparison_table(reports)))
+
+
+def _write_json(reports: dict[str, StabilityReport], path: Path) -> None:
+    if len(reports) == 1:
+        next(iter(reports.values())).to_json(path)
+        return
+    import json
+
+    from rom.data.write import atomic_path
+
+    found = {name: json.loads(report.to_json()) for name, report in reports.items()}
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def _write_html(reports: dict[str, StabilityReport], models: dict[str, ROM], path: Path) -> None:
+    from rom.report.html import compare_to_html, to_html
+
+    if len(reports) == 1:
+        for name, report in reports.items():
+            to_html(report, path, model=models[name])
+    else:
+        compare_to_html({name: (reports[name], models[name]) for name in reports}, path)
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -265,19 +307,54 @@ def _between(X: Any, dim: str, first: Any, last: Any) -> Any:
         raise ValueError(f"{last!r} is not a time of these data, like 2018-01.") from error
 
 
-def _held_out(model: ROM, X: Any) -> tuple[Any, str]:
-    """The snapshots after the training range, and words on what was selected."""
-    dim = _axis(model).dim
-    if model.latent_t_ is None:
-        return X, "The times are unknown: the model may have seen these snapshots in training."
-    t = _axis(model).to_numbers(X[dim])
-    later = t > model.latent_t_.max()
+def _models_and_data(files: list[str]) -> tuple[list[Path], list[str]]:
+    """The model files that come first, at least one, and the data that follow them."""
+    n = 1
+    while n < len(files) and _is_model(files[n]):
+        n += 1
+    if n == len(files):
+        raise ValueError("Only models were given; held-out data must follow them.")
+    return [Path(name) for name in files[:n]], files[n:]
+
+
+def _is_model(path: str) -> bool:
+    import netCDF4
+
+    try:
+        with netCDF4.Dataset(path) as file:
+            return bool(file.__dict__.get("format") == "rom-model")
+    except OSError:
+        return False
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """The files' own names, or where these do not differ, their paths."""
+    stems = [path.stem for path in paths]
+    names = stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+    if len(set(names)) < len(names):
+        raise ValueError("A model was given twice.")
+    return names
+
+
+def _held_out(models: list[ROM], data: list[Any]) -> tuple[list[Any], str]:
+    """The snapshots after every model's training range, and words on what was selected."""
+    import numpy as np
+
+    dims = [_axis(model).dim for model in models]
+    later = np.ones(data[0].sizes[dims[0]], dtype=bool)
+    for model, X, dim in zip(models, data, dims, strict=True):
+        if model.latent_t_ is None:
+            return data, "The times are unknown: the model may have seen these snapshots."
+        if X.sizes[dim] != len(later):
+            raise ValueError("The models are of variables with different times.")
+        later &= _axis(model).to_numbers(X[dim]) > model.latent_t_.max()
     if later.sum() < 3:
-        return X, (
-            f"Checked on all {len(t)} snapshots. Fewer than three come after the training range, "
-            "so this is a check on data the model has seen."
+        return data, (
+            f"Checked on all {len(later)} snapshots. Fewer than three come after the training "
+            "range, so this is a check on data the model has seen."
         )
-    return X.isel({dim: later}), f"Checked on the {later.sum()} snapshots after the training range."
+    chosen = [X.isel({dim: later}) for X, dim in zip(data, dims, strict=True)]
+    return chosen, f"Checked on the {later.sum()} snapshots after the training range."
 
 
 def _writable(path: Path, inputs: Sequence[str | Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike
+from time import perf_counter
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -80,6 +81,8 @@ class ROM(BaseEstimator):
         Their times, in the unit of ``time_axis_``.
     latent_trajectory_ : ndarray of int, shape (n_time,)
         Their trajectories.
+    fit_seconds_ : float
+        How long the fit took.
 
     Examples
     --------
@@ -156,6 +159,7 @@ class ROM(BaseEstimator):
             For data that cannot be modelled, naming the place: isolated non-finite values, times
             that repeat or run backwards, constant data, too few snapshots.
         """
+        begin = perf_counter()
         self._validate_params()
         check_free_names(X)
         gaps = self.compressor is not None and get_tags(self.compressor).input_tags.allow_nan
@@ -175,6 +179,7 @@ class ROM(BaseEstimator):
         self.dynamics_ = (DMD() if self.dynamics is None else clone(self.dynamics)).fit(
             self.latent_, t=raw.t, u=u, trajectory=raw.trajectory
         )
+        self.fit_seconds_ = perf_counter() - begin
         return self
 
     def to_rows(
@@ -264,6 +269,7 @@ class ROM(BaseEstimator):
         u: ArrayLike | None = None,
         stepper: Stepper = "auto",
         throw: bool = True,
+        random_state: int | np.random.RandomState | None = None,
     ) -> xr.Dataset:
         """Run the model from one state.
 
@@ -281,6 +287,8 @@ class ROM(BaseEstimator):
         throw : bool, default=True
             Raise if the rollout does not reach ``t[-1]``. With False the rows after its end are
             NaN and the attributes ``status``, ``message`` and ``t_end`` say why it ended.
+        random_state : int, RandomState instance or None, optional
+            Seed of the noise of "euler_maruyama".
 
         Returns
         -------
@@ -307,7 +315,10 @@ class ROM(BaseEstimator):
         if axis is not None and axis.dim not in x0.coords:
             state = state.assign_coords({axis.dim: np.asarray(times)[0]})
         z0 = self.compressor_.transform(self.to_rows(state).rows)[0]
-        run = rollout(self.dynamics_, z0, numbers, u=u, stepper=stepper, throw=throw)
+        run = rollout(
+            self.dynamics_, z0, numbers, u=u, stepper=stepper, throw=throw,
+            random_state=random_state,
+        )  # fmt: skip
         fields = self._decode(run.z, times)
         result = as_dataset(fields, times)
         result = result.assign_coords(mode=np.arange(run.z.shape[1]))

@@ -77,6 +77,35 @@ def test_check_uses_what_comes_after_training_and_writes_reports(model, data, tm
     assert "<html" in page.read_text()
 
 
+def test_check_compares_several_models_on_the_same_snapshots(model, data, tmp_path, capsys):
+    later, page, found = (tmp_path / name for name in ("later.nc", "report.html", "report.json"))
+    fit = ["fit", data, "--var", "sst", "--rank", "1", "--train-until", "1998-06", "-o", later]
+    assert run(*fit) == 0
+    out = ["--quick", "--json", found, "--html", page]
+    assert run("check", model, later, data, *out) == 0
+    said = capsys.readouterr().out
+    assert "18 snapshots after the training range" in said  # of the one trained for longest
+    lines = said.splitlines()[-3:]
+    assert [line.split()[0] for line in lines] == ["model", "model", "later"]
+    assert all(line.index("stable") == lines[0].index("verdict") for line in lines[1:])
+    assert set(json.loads(found.read_text())) == {"model", "later"}
+    assert page.read_text().count("<details><summary><b>") == 2
+    grown = rom.load(later)
+    grown.dynamics_.A_ = 3 * grown.dynamics_.A_
+    grown.save(later)
+    assert run("check", model, later, data, "--quick") == 1
+
+
+def test_models_of_one_name_are_told_apart_by_their_folders(model, data, tmp_path, capsys):
+    other = tmp_path / "other" / "model.nc"
+    other.parent.mkdir()
+    rom.load(model).save(other)
+    assert run("check", model, other, data, "--quick") == 0
+    assert str(other) in capsys.readouterr().out
+    assert run("check", model, model, data, "--quick") == 2
+    assert "given twice" in capsys.readouterr().err
+
+
 def test_unstable_model_has_exit_status_one(model, data, tmp_path):
     grown = rom.load(model)
     grown.dynamics_.A_ = 3 * grown.dynamics_.A_
@@ -157,6 +186,9 @@ def _short_training():
         (["fit", "{data}", "--var", "sst", "-o", "{data}"], "is an input"),
         (["check", "{model}", "{data}", "--json", "{model}"], "is an input"),
         (["check", "{data}", "{data}"], "not a rom model"),
+        (["check", "{model}"], "Only models were given"),
+        (["check", "{model}", "{model}"], "Only models were given"),
+        (["check", "{model}", "nowhere.nc"], "nowhere.nc"),
         (["info", "{dir}"], "is a folder"),
         (["info", "{dir}/nowhere.nc"], "No such model file"),
     ],

@@ -53,6 +53,10 @@ MODELS = {
     "dissipative": rom.DissipativeODE((8,), max_iter=3, random_state=0),
     "invariant": rom.InvariantODE(hidden=(8,), max_iter=3, random_state=0),
     "local": rom.LocalModel(rom.NVAR(), halo=1),
+    "low rank": rom.LowRankODE((8,), max_iter=3, random_state=0),
+    "sparse": rom.SparseODE((8,), max_iter=3, random_state=0),
+    "kernel": rom.KernelModel(1),
+    "recurrent": rom.RecurrentModel(4, 1, max_iter=3, random_state=0),
 }
 
 

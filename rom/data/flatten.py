@@ -268,6 +268,8 @@ def _is_latitude(name: str, coord: xr.DataArray) -> bool:
 
 def _rows(field: xr.DataArray, mask: xr.DataArray, dim: str, rule: _Rule) -> Any:
     """Rows (n_time, n_valid) of one variable, checked to be finite."""
+    if field.dtype.kind not in "fiu":
+        raise TypeError(f"Variable {field.name!r} must be numeric, but its dtype is {field.dtype}.")
     mask = mask.drop_vars(dim, errors="ignore")
     field = field.transpose(dim, *mask.dims)
     dtype = np.float32 if field.dtype == np.float32 else np.float64

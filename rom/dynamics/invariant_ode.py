@@ -88,7 +88,7 @@ class InvariantODE(StructuredODE):
 
     References
     ----------
-    Celledoni, Jackaman, Murari & Owren (2023), "Learning Hamiltonians of constrained mechanical
+    Celledoni, Leone, Murari & Owren (2023), "Learning Hamiltonians of constrained mechanical
     systems", J. Comput. Appl. Math. 417, 114608. Midpoint: Cooper (1987), "Stability of
     Runge-Kutta methods for trajectory problems", IMA J. Numer. Anal. 7, 1.
 

@@ -142,7 +142,7 @@ def tangent(slopes: Any, gradients: Sequence[Any]) -> Any:
 
     References
     ----------
-    Celledoni, Jackaman, Murari & Owren (2023), "Learning Hamiltonians of constrained mechanical
+    Celledoni, Leone, Murari & Owren (2023), "Learning Hamiltonians of constrained mechanical
     systems", J. Comput. Appl. Math. 417, 114608. Projection methods: Hairer, Lubich & Wanner
     (2006), Geometric Numerical Integration, ch. IV.4.
 

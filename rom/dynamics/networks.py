@@ -2,7 +2,7 @@
 
 A layer's sum over `N` units is divided by ``N^γ``, and the learning rates are scaled to match, so
 that in every layer, and at every width, one training step changes what the units give by as much.
-At the width `REFERENCE` all is as everyone has it: what is good there is good at every width.
+Up to the width `REFERENCE` all is as everyone has it: what is good there is good at every width.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-# The width at which weights start as usual, with variance 1 / fan-in, and all rates are one.
+# The width up to which weights start as usual, with variance 1 / fan-in, and all rates are one.
 REFERENCE = 64
 # Hidden biases start within this: units that turn at different places.
 BIAS = 0.3
@@ -71,7 +71,8 @@ def initial(
     rng : RandomState or Generator
         Source of the random numbers.
     gamma : float, default=1.0
-        Sums over the ``N`` units of a hidden layer are multiplied by ``(64 / N)^gamma``, ½ to 1.
+        Sums over the ``N > 64`` units of a hidden layer are multiplied by ``(64 / N)^gamma``, ½ to
+        1.
         At 1 (mean field) the units learn at every width, and the initial output falls like
         ``N^-½``; at ½ it is as large at every width, and the units of wide layers hardly learn.
     sgd : bool, default=False
@@ -117,7 +118,7 @@ def initial(
     parameters = []
     for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
         outer = layer == len(sizes) - 2 > 0
-        scale = REFERENCE**-0.5 if outer else n_in**-0.5 / by[2 * layer]
+        scale = min(n_in, REFERENCE) ** -0.5 if outer else n_in**-0.5 / by[2 * layer]
         parameters += [rng.normal(scale=scale, size=(n_in, n_out)), rng.uniform(-BIAS, BIAS, n_out)]
     parameters[-1][:] = 0.0
     return Initial(parameters, by, _rates(_relative(sizes), gamma, sgd=sgd))
@@ -134,8 +135,8 @@ def multipliers(sizes: Sequence[int], *, gamma: float = 1.0) -> list[float]:
 
 
 def _relative(sizes: Sequence[int]) -> list[float]:
-    """Widths of the hidden layers, as multiples of the reference."""
-    return [width / REFERENCE for width in sizes[1:-1]]
+    """Widths of the hidden layers, as multiples of the reference; narrower ones as it."""
+    return [max(width / REFERENCE, 1.0) for width in sizes[1:-1]]
 
 
 def _rates(widths: Sequence[float], gamma: float, *, sgd: bool) -> list[float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -176,7 +175,7 @@ class NeuralODE(Dynamics):
     ----------
     Chen, Rubanova, Bettencourt & Duvenaud (2018), "Neural ordinary differential equations",
     NeurIPS 31. Bock & Plitt (1984), "A multiple shooting algorithm for direct solution of optimal
-    control problems", IFAC Proc. 17, 1603. Celledoni, Jackaman, Murari & Owren (2023), "Learning
+    control problems", IFAC Proc. 17, 1603. Celledoni, Leone, Murari & Owren (2023), "Learning
     Hamiltonians of constrained mechanical systems", J. Comput. Appl. Math. 417, 114608 (unrolled
     runs, noise and projection).
 
@@ -264,14 +263,15 @@ class NeuralODE(Dynamics):
         x = (x - self.mean_) / self.scale_
         self._set_pull(x, rate)
         random, checkpoint = check_random_state(self.random_state), self._checkpoint(series)
-        parameters, multipliers = self._start(random, x.shape[1])
+        start = initial([x.shape[1], *self.hidden, len(self.slope_scale_)], random)
         outcomes = train(
-            self._stages(series, pieces, matching, x, rate, multipliers), parameters,
+            self._stages(series, pieces, matching, x, rate, start.multipliers),
+            start.parameters,
             name=type(self).__name__, max_iter=self.max_iter, patience=self.patience,
             device=_device(self.device), batch_size=self.batch_size, checkpoint=checkpoint,
             learning_rate=self.learning_rate, seed=int(random.randint(2**31 - 1)),
         )  # fmt: skip
-        parameters = effective(outcomes[-1].parameters, multipliers)
+        parameters = effective(outcomes[-1].parameters, start.multipliers)
         self.weights_, self.biases_ = parameters[::2], parameters[1::2]
         self.histories_ = [outcome.history for outcome in outcomes]
         self.report_ = "\n".join(outcome.summary for outcome in outcomes)
@@ -376,21 +376,6 @@ class NeuralODE(Dynamics):
     def _invariants(self) -> QuadraticInvariants:
         assert self.invariants_ is not None
         return QuadraticInvariants(self.invariants_, np.zeros(self.invariants_.shape[:2]))
-
-    def _start(
-        self, random: np.random.RandomState, n_in: int
-    ) -> tuple[list[NDArray[np.float64]], list[float]]:
-        """Initial parameters, and what they are multiplied by in the network."""
-        sizes = [n_in, *self.hidden, len(self.slope_scale_)]
-        if self.batch_size is not None:
-            start = initial(sizes, random)
-            return start.parameters, start.multipliers
-        # L-BFGS has no rate that could depend on the width, and does best from sums of order one.
-        parameters = []
-        for fan_in, fan_out in pairwise(sizes):
-            weight = random.normal(scale=fan_in**-0.5, size=(fan_in, fan_out))
-            parameters += [weight, np.zeros(fan_out)]
-        return parameters, [1.0] * len(parameters)
 
     def _checkpoint(self, series: Series) -> Checkpoint | None:
         from rom.dynamics.checkpoint import Checkpoint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from rom import checks
 from rom.fom import periodic
+from rom.fom.coarse import Coarse, check_factor, even, resample
 from rom.fom.states import check_count, check_positive, check_run, label, with_params
 
 
@@ -94,3 +95,9 @@ class Burgers:
         rest = periodic.grid(self.n, self.length)
         wave = np.sin(2 * np.pi / self.length * rest.x.to_numpy())
         return rest.copy(data=amplitude * wave)
+
+    def coarser(self, factor: int) -> Coarse:
+        """The same on `factor` times fewer points and steps; states by their Fourier modes."""
+        check_factor(factor)
+        model = replace(self, n=even(self.n, factor), dt=factor * self.dt)
+        return Coarse(model, periodic.grid(self.n, self.length), (model.n,), resample)

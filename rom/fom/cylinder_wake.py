@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
+from rom.fom.coarse import Coarse, check_factor, even, resample
 from rom.fom.log_polar import RADIUS, factorise, laplacian, slope, stream_function
 from rom.fom.states import (
     check_count,
@@ -163,6 +164,16 @@ class CylinderWake:
         vortex = np.exp(-((base.x - 1) ** 2 + base.y**2) / 0.1)
         return base.copy(data=base + amplitude * vortex)
 
+    def coarser(self, factor: int) -> Coarse:
+        """The same on `factor` times fewer radii and angles.
+
+        States go by Fourier modes in the angle and cubic splines in the logarithm of the radius.
+        """
+        check_factor(factor)
+        n_r = round((self.n_r - 1) / factor) + 1
+        model = replace(self, n_r=n_r, n_theta=even(self.n_theta, factor))
+        return Coarse(model, self.at_rest(), (n_r, model.n_theta), _resample)
+
     def velocity(self, vorticity: xr.DataArray) -> xr.Dataset:
         """Velocity components `u` along the stream and `v` across it, in U, of the vorticity."""
         flow = _Flow(self)
@@ -199,6 +210,14 @@ def _states(vorticity: xr.DataArray) -> NDArray[np.float64]:
     """The fields (n_time, n_r, n_theta) of one state or several."""
     values = vorticity.transpose(..., "r", "theta").to_numpy()
     return values.reshape(-1, *values.shape[-2:])
+
+
+def _resample(values: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Values (…, n_r, n_theta) on another grid of the same radii from first to last."""
+    from scipy.interpolate import CubicSpline
+
+    along = CubicSpline(np.linspace(0, 1, values.shape[-2]), values, axis=-2)
+    return resample(along(np.linspace(0, 1, shape[-2])), shape)
 
 
 class _Flow:

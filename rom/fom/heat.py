@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
+from rom.fom.coarse import Coarse, check_factor
 from rom.fom.states import check_count, check_positive, check_run, label, with_params
 
 
@@ -74,6 +75,12 @@ class Heat:
         x = rest.x.to_numpy()
         return rest.copy(data=x * (self.length - x))
 
+    def coarser(self, factor: int) -> Coarse:
+        """The same with a grid step `factor` times longer; states by their sine waves."""
+        check_factor(factor)
+        model = replace(self, n=round((self.n + 1) / factor) - 1)
+        return Coarse(model, self._rest(), (model.n,), _resample)
+
     def eigenvalues(self) -> NDArray[np.float64]:
         """Eigenvalues (n,) of A, the slowest first."""
         dx = self.length / (self.n + 1)
@@ -84,3 +91,12 @@ class Heat:
         points = self.length / (self.n + 1) * np.arange(1, self.n + 1)
         x = ("x", points, {"long_name": "position", "units": "1"})
         return xr.DataArray(np.zeros(self.n), {"x": x}, ("x",), name="q", attrs={"units": "1"})
+
+
+def _resample(values: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Values (…, n) at ``shape[-1]`` interior points, by as many sine waves as both resolve."""
+    n, m = values.shape[-1], shape[-1]
+    waves = np.zeros((*values.shape[:-1], m))
+    kept = min(n, m)
+    waves[..., :kept] = fft.dst(values, type=1)[..., :kept] * ((m + 1) / (n + 1))
+    return np.asarray(fft.idst(waves, type=1))

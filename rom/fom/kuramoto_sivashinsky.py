@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
 from rom.fom import periodic
+from rom.fom.coarse import Coarse, check_factor, even, resample
 from rom.fom.states import check_count, check_positive, check_run, label, with_params
 
 
@@ -79,3 +80,9 @@ class KuramotoSivashinsky:
         angle = 2 * np.pi / self.length * np.multiply.outer(np.arange(1, 5), rest.x.to_numpy())
         cosine, sine = np.random.default_rng(random_state).normal(size=(2, 4))
         return rest.copy(data=amplitude * (cosine @ np.cos(angle) + sine @ np.sin(angle)))
+
+    def coarser(self, factor: int) -> Coarse:
+        """The same on `factor` times fewer points and steps; states by their Fourier modes."""
+        check_factor(factor)
+        model = replace(self, n=even(self.n, factor), dt=factor * self.dt)
+        return Coarse(model, periodic.grid(self.n, self.length), (model.n,), resample)

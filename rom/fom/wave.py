@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft, sparse
 
+from rom.fom.coarse import Coarse, check_factor, resample
 from rom.fom.periodic import grid
 from rom.fom.states import check_count, check_positive, check_run, label, with_params
 
@@ -93,6 +94,12 @@ class Wave:
         s = 10 * abs(state.x.to_numpy() / self.length - 0.5)
         state[0] = np.where(s <= 1, 1 - 1.5 * s**2 + 0.75 * s**3, np.clip(2 - s, 0, None) ** 3 / 4)
         return state
+
+    def coarser(self, factor: int) -> Coarse:
+        """The same on `factor` times fewer points; states by their Fourier modes."""
+        check_factor(factor)
+        model = replace(self, n=round(self.n / factor))
+        return Coarse(model, self._rest(), (2, model.n), resample)
 
     def energy(self, states: ArrayLike) -> NDArray[np.float64]:
         """Energy ``Δx/2 Σ p² + c² (Δq/Δx)²`` of each state: (…, 2, n) to (…)."""

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from matplotlib import colormaps, rc_context
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from numpy.typing import NDArray
+
+from rom.report.draw import FLOOR, INK, MODEL
+from rom.report.panels import Panel, panels_of, thinned
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -15,18 +24,21 @@ if TYPE_CHECKING:
 
     from rom.rollout import StabilityReport
 
-MODEL, FLOOR, TRUTH, BAD = "#0b66c3", "#7a7a7a", "#222222", "#c0392b"
-# A model that blows up would otherwise leave no room for anything else.
-WORST_SHOWN = 30.0
-BASELINES = {
-    "persistence": ("persistence", "#d98a00"),
-    "damped_persistence": ("damped persistence", "#8e44ad"),
-    "climatology": ("climatology", "#1e8449"),
+# Of a panel, in inches: as wide as a phone at a legible size of type.
+PANEL_SIZE = (3.6, 3.0)
+# In a vector picture type stays text, in the reader's font, and ids do not depend on the time.
+VECTOR: Any = {
+    "svg.fonttype": "none",
+    "font.size": 9.0,
+    "legend.frameon": False,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), INK),
+    **dict.fromkeys(("xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
 }
 
 
 def plot_report(report: StabilityReport) -> Figure:
-    """Draw a check: error growth with its floor, skill by lead time, valid time of each start.
+    """Draw a check: all panels for which it has the figures, two in a row.
 
     Parameters
     ----------
@@ -36,7 +48,7 @@ def plot_report(report: StabilityReport) -> Figure:
     Returns
     -------
     Figure
-        Three panels, one above the other; save it with ``figure.savefig(path)``.
+        Its subfigures are the panels; save it with ``figure.savefig(path)``.
 
     Examples
     --------
@@ -46,33 +58,20 @@ def plot_report(report: StabilityReport) -> Figure:
     >>> X = np.c_[np.cos(t), np.sin(t)] @ np.random.default_rng(0).normal(size=(2, 50))
     >>> model = rom.ROM(rom.POD(2), rom.OperatorInference("A")).fit(X[:100], t=t[:100])
     >>> figure = plot_report(rom.check(model, X[100:], t=t[100:], n_starts=5))
-    >>> [ax.get_ylabel() for ax in figure.axes]
-    ['normalised error', 'skill', 'valid time']
+    >>> [ax.get_ylabel() for ax in figure.axes][:2]
+    ['normalised error', 'rollouts [%]']
     """
-    data = report.to_dataset()
-    figure = Figure(figsize=(6.4, 8.4), layout="constrained")
-    top, middle, bottom = figure.subplots(3, height_ratios=(3, 2, 2))
-    _draw_errors(top, data)
-    _draw_skill(middle, data)
-    _draw_valid_times(bottom, data)
+    data = thinned(report.to_dataset())
+    panels = panels_of(data)
+    n_rows = -(-len(panels) // 2)
+    width, height = PANEL_SIZE
+    figure = Figure(figsize=(2 * width, n_rows * (height + 0.3) + 0.3), layout="constrained")
+    figure.suptitle(report_title(data), x=0.01, ha="left", fontsize="medium", weight="bold")
+    parts = figure.subfigures(n_rows, 2, squeeze=False).ravel()
+    for part, panel in zip(parts, panels, strict=False):
+        panel.draw(part, data)
+        part.suptitle(panel.title, x=0.02, ha="left", fontsize="medium")
     return figure
-
-
-def _draw_errors(ax: Axes, data: xr.Dataset) -> None:
-    lead, error = data["lead"].values, data["error"].values
-    floor = np.sqrt((data["error_floor"].values ** 2).mean(axis=0))
-    ax.plot(lead, _positive(error.T), color=MODEL, alpha=0.25, lw=0.8)
-    ax.plot(lead, _positive(data["rms_error"].values), color=MODEL, lw=2.2, label="model (rms)")
-    ax.plot(lead, _positive(floor), color=FLOOR, ls="--", label="projection floor")
-    for name, (label, color) in BASELINES.items():
-        curve = data["baseline_error"].sel(baseline=name).values
-        ax.plot(lead, _positive(curve), color=color, lw=1.2, label=label)
-    ax.axhline(data.attrs["tolerance"], color=TRUTH, lw=0.8, ls=":", label="tolerance")
-    ax.set(xlabel=_with_unit("lead time", data), ylabel="normalised error", yscale="log")
-    ax.set_ylim(top=min(ax.get_ylim()[1], WORST_SHOWN))
-    ax.margins(x=0)
-    ax.legend(fontsize="small", ncols=2, framealpha=0.8)
-    ax.set_title(report_title(data), loc="left", fontsize="medium")
 
 
 def report_title(data: xr.Dataset) -> str:
@@ -80,44 +79,55 @@ def report_title(data: xr.Dataset) -> str:
     return f"{data.attrs['verdict']} ({data.sizes['start']} rollouts)"
 
 
-def _draw_skill(ax: Axes, data: xr.Dataset) -> None:
-    for name, (label, color) in BASELINES.items():
-        curve = data["skill"].sel(baseline=name).values
-        ax.plot(data["lead"].values, curve, color=color, label=f"over {label}")
-    ax.axhline(0, color=TRUTH, lw=0.8)
-    ax.set(xlabel=_with_unit("lead time", data), ylabel="skill", ylim=(-1, 1.05))
-    ax.margins(x=0)
-    ax.legend(fontsize="small", framealpha=0.8)
+def panel_svg(panel: Panel, data: xr.Dataset, salt: str = "") -> str:
+    """A panel as an SVG element that takes its ink from the text around it.
+
+    Parameters
+    ----------
+    panel : Panel
+        What to draw.
+    data : Dataset
+        Of a report.
+    salt : str, optional
+        Goes into the ids, so that they differ between reports on one page.
+
+    Returns
+    -------
+    str
+        An ``<svg>`` named by the panel's title. Text in it is text.
+    """
+    buffer = io.StringIO()
+    with rc_context(VECTOR | {"svg.hashsalt": salt + panel.title}):
+        figure = Figure(figsize=PANEL_SIZE, layout="constrained")
+        panel.draw(figure, thinned(data))
+        figure.savefig(buffer, format="svg", transparent=True)
+    svg = buffer.getvalue().partition("<svg ")[2]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r'^[^>]*viewBox="([^"]*)"[^>]*', rf'viewBox="\1" role="img" {_label(panel)}', svg)
+    return "<svg " + svg.replace(INK, "currentColor").rstrip()
 
 
-def _draw_valid_times(ax: Axes, data: xr.Dataset) -> None:
-    start, time = data["start_time"].values, data["valid_time"].values
-    exceeded, bounded = data["exceeded"].values, data["bounded"].values
-    groups = [
-        ("within the tolerance to the end", ~exceeded & bounded, MODEL, "o", MODEL),
-        ("tolerance exceeded", exceeded & bounded, MODEL, "o", "none"),
-        ("left the bound or failed", ~bounded, BAD, "X", BAD),
-    ]
-    for label, chosen, color, marker, face in groups:
-        if chosen.any():
-            ax.vlines(start[chosen], 0, time[chosen], color=color, alpha=0.35)
-            ax.scatter(
-                start[chosen], time[chosen], marker=marker, c=face, edgecolors=color, label=label
-            )
-    ax.axhline(float(data["lead"][-1]), color=TRUTH, lw=0.8, ls=":", label="horizon")
-    ax.set(xlabel=_with_unit("start", data), ylabel="valid time")
-    ax.set_ylim(0, 1.12 * float(data["lead"][-1]))
-    ax.legend(fontsize="small", ncols=4, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+def _label(panel: Panel) -> str:
+    return f'aria-label="{escape(panel.title)}"'
 
 
-def _positive(values: NDArray) -> NDArray:
-    """Values a logarithm can show: the error at the first lead time may be exactly zero."""
-    return np.where(values > 0, values, np.nan)
+def colour_bar(diverging: bool, n: int = 9) -> list[str]:
+    """Colours of the scale of :func:`film_strip`, lowest first."""
+    return [to_hex(c) for c in _colours(diverging)(np.linspace(0, 1, n))]
 
 
-def _with_unit(label: str, data: xr.Dataset) -> str:
-    unit = data.attrs.get("time_unit")
-    return f"{label} [{unit}]" if unit else label
+def film_strip(frames: NDArray, low: float, high: float, *, diverging: bool) -> bytes:
+    """Frames (n, height, width), one below the other, as one WebP picture; NaN is transparent."""
+    scaled = (frames.reshape(-1, frames.shape[-1]) - low) / (high - low)
+    rgba = _colours(diverging)(np.ma.masked_invalid(scaled), bytes=True)
+    buffer = io.BytesIO()
+    imsave(buffer, rgba, format="webp", pil_kwargs={"quality": 80})
+    return buffer.getvalue()
+
+
+def _colours(diverging: bool) -> Any:
+    return colormaps["RdBu_r" if diverging else "viridis"]
 
 
 def plot_rollout(
@@ -251,7 +261,7 @@ def _draw_latent(
     dim = str(latent[0].dims[0])
     for k, ax in enumerate(axes):
         for amplitude, label, color, width in (
-            (latent[0], "full model", TRUTH, 2.0),
+            (latent[0], "full model", INK, 2.0),
             (latent[1], "reduced model", MODEL, 0.9),
         ):
             ax.plot(
@@ -314,7 +324,7 @@ def plot_width(table: xr.Dataset) -> Figure:
     left.legend(title="layer", fontsize="small", frameon=False)
     spread = table.spread.isel(step=0)
     right.loglog(table.width, spread, "o-", ms=4, color=MODEL, label="spread at the start")
-    right.loglog(table.width, last.distance, "s-", ms=4, color=TRUTH, label="from the wide limit")
+    right.loglog(table.width, last.distance, "s-", ms=4, color=INK, label="from the wide limit")
     right.set_title("output")
     right.legend(fontsize="small", frameon=False)
     for ax in figure.axes:

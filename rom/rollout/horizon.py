@@ -45,6 +45,40 @@ def valid_time(
     return np.take_along_axis(lead, last[..., None], axis=-1)[..., 0], exceeded
 
 
+def reliable_time(times: ArrayLike, level: float) -> float:
+    """The lead time up to which a new forecast is valid with a given probability.
+
+    Of n starts and one more, drawn alike, each is as likely as any other to have the k-th smallest
+    valid time or a smaller one; so that of the new start exceeds the k-th smallest of the others
+    with probability ``1 - k / (n + 1)`` or more (split conformal prediction, one-sided), whatever
+    their distribution.
+
+    Parameters
+    ----------
+    times : array_like, shape (n_starts,)
+        Valid times.
+    level : float
+        The probability, between 0 and 1.
+
+    Returns
+    -------
+    float
+        NaN where the starts are too few: nine are needed for 0.9.
+
+    References
+    ----------
+    V. Vovk, A. Gammerman and G. Shafer (2005), Algorithmic Learning in a Random World, Springer.
+
+    Examples
+    --------
+    >>> reliable_time([5.0, 3.0, 4.0, 6.0], level=0.8), reliable_time([5.0, 3.0], level=0.8)
+    (3.0, nan)
+    """
+    ordered = np.sort(np.asarray(times, dtype=np.float64))
+    k = min(len(ordered), int(np.floor((1 - level) * (len(ordered) + 1) + 1e-9)))
+    return float(ordered[k - 1]) if k else np.nan
+
+
 def skilful_span(skill: ArrayLike, lead: ArrayLike) -> tuple[float, float] | None:
     """The lead times from which and to which a forecast beats every baseline.
 

@@ -37,7 +37,8 @@ class Status(Enum):
     )
     TOO_MANY_STEPS = (
         "The step budget is spent: the model is stiff, with rates far faster than the output "
-        "times. Fit with more ridge or a smaller rank, or roll out over a shorter time."
+        "times. Fit with more ridge or a smaller rank, roll out over a shorter time, or use "
+        "stepper='exponential' (stiff linear terms) or 'midpoint'."
     )
 
 

@@ -11,15 +11,18 @@ from sklearn.utils.validation import check_is_fitted
 from rom import checks
 from rom.base import Dynamics, HasPolynomial, Polynomial
 from rom.data.trajectory import EVEN_RTOL, even_step
+from rom.rollout.noise import draw_kicks, noise_root
 from rom.rollout.result import Rollout, RolloutError, Status
 
-Stepper = Literal["auto", "rk4", "dopri5", "midpoint", "map"]
+Stepper = Literal["auto", "dopri5", "rk4", "midpoint", "exponential", "euler_maruyama", "map"]
 
 # Error per step of the adaptive method, relative to the norm of the state.
 RTOL = 1e-8
 # A state this much smaller than the training states counts as zero in that ratio.
 NEGLIGIBLE = 1e-6
-# Steps the adaptive method may try, compiled and as Python, and how many more per output time.
+# Dormand-Prince steps are stable up to this length times the rate of decay.
+STABLE = 3.3
+# Steps the adaptive methods may try, compiled and as Python, and how many more per output time.
 # Compiled steps are fewer where each takes more multiplications than this buys in a few seconds.
 STEPS_COMPILED, PER_OUTPUT_COMPILED, MULTIPLICATIONS = 100_000, 100, 3e9
 STEPS_PYTHON, PER_OUTPUT_PYTHON = 10_000, 10
@@ -34,6 +37,7 @@ def rollout(
     stepper: Stepper = "auto",
     bound: float | None = None,
     throw: bool = True,
+    random_state: int | np.random.RandomState | None = None,
 ) -> Rollout:
     """Run a fitted latent model from state `z0` over the times `t`.
 
@@ -52,16 +56,22 @@ def rollout(
         step from each to the next, so they must be as far apart as its training rows.
     u : array_like, shape (n_time, n_inputs), optional
         Inputs at the output times: linear in between (continuous) or held (discrete).
-    stepper : {"auto", "rk4", "dopri5", "midpoint", "map"}, default "auto"
-        "dopri5" is adaptive, to a relative error of 1e-8 per step; "rk4" and "midpoint" take one
-        step per output interval; "map" is for discrete models. "auto" is "dopri5" or "map".
+    stepper : str, default "auto"
+        "dopri5" [1]_ and "exponential" are adaptive, to a relative error of 1e-8 per step; the
+        others take one step per output interval. "rk4" is the classical Runge-Kutta method.
         "midpoint", the implicit midpoint rule [2]_, has order 2 and keeps quadratic invariants,
-        such as the energy of a linear Hamiltonian model, to rounding.
+        such as the energy of a linear Hamiltonian model, to rounding. "exponential" [3]_ solves
+        the linear part of a polynomial exactly, however stiff. "euler_maruyama" [4]_ adds the
+        noise of a :class:`rom.LinearInverseModel`, which the others leave out. "map" is for
+        discrete models. "auto" is "map", or "dopri5", or "exponential" where the linear part
+        alone would take "dopri5" more steps than its budget.
     bound : float, optional
         Euclidean norm past which the rollout is ended; ``numpy.inf`` for none. By default
         ``dynamics.bound_``, 100 times the largest state in training.
     throw : bool, default True
         Raise if the rollout ends early; otherwise only its status says so.
+    random_state : int, RandomState or None, optional
+        Seed of the noise of "euler_maruyama".
 
     Returns
     -------
@@ -81,6 +91,10 @@ def rollout(
        Computational and Applied Mathematics 6 (1980) 19-26.
     .. [2] E. Hairer, C. Lubich, G. Wanner, "Geometric Numerical Integration", 2nd ed., Springer
        2006, section IV.2.1.
+    .. [3] S. Krogstad, "Generalized integrating factor methods for stiff PDEs", Journal of
+       Computational Physics 203 (2005) 72-88.
+    .. [4] P. E. Kloeden, E. Platen, "Numerical Solution of Stochastic Differential Equations",
+       Springer 1992, section 10.2.
 
     Examples
     --------
@@ -108,10 +122,11 @@ def rollout(
     bound = float(dynamics.bound_ if bound is None else bound)
     if not bound > 0:
         raise ValueError(f"bound must be a positive number, but it is {bound}.")
-    method = _check_stepper(dynamics, stepper)
     _check_targets(dynamics, z0, u[0])
+    polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
+    method = _check_stepper(dynamics, stepper, polynomial, t)
     with np.errstate(all="ignore"):
-        z, code, t_end, n_steps = _run(dynamics, method, z0, t, u, bound)
+        z, code, t_end, n_steps = _run(dynamics, polynomial, method, z0, t, u, bound, random_state)
     result = Rollout(
         t=t, z=z, status=list(Status)[code], t_end=float(t_end), bound=bound, n_steps=int(n_steps)
     )
@@ -122,28 +137,44 @@ def rollout(
 
 def _run(
     dynamics: Dynamics,
+    polynomial: Polynomial | None,
     method: str,
     z0: NDArray[np.float64],
     t: NDArray[np.float64],
     u: NDArray[np.float64],
     bound: float,
+    random_state: Any,
 ) -> tuple[NDArray[np.float64], int, float, int]:
     # numba takes about half a second to import: only those who roll out wait for it.
-    from rom.rollout import steppers
+    from rom.rollout import exponential, methods, steppers, terms
 
     if np.linalg.norm(z0) > bound:
         z = np.full((len(t), len(z0)), np.nan)
         z[0] = z0
         return z, steppers.LEFT_BOUND, t[0], 0
-    polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
     options: tuple[Any, ...] = (z0, t, u, bound)
-    if method == "dopri5":
+    if method in ("dopri5", "exponential"):
         size = dynamics.bound_ / 100
         atol = RTOL * NEGLIGIBLE * (size if 0 < size < np.inf else 1.0)
         options += (RTOL, float(atol), _budget(polynomial, len(t)))
-    if polynomial is not None:
-        return steppers.COMPILED[method](steppers.terms_of(polynomial), *options)
-    return steppers.PLAIN[method](lambda z, u: _predict_one(dynamics, z, u), *options)
+    if method == "euler_maruyama":
+        options += (_kicks(dynamics, t, random_state),)
+    if polynomial is None:
+        return methods.PLAIN[method](lambda z, u: _predict_one(dynamics, z, u), *options)
+    if method == "exponential":
+        linear, polynomial = exponential.split(polynomial)
+        options += (linear,)
+    return methods.COMPILED[method](terms.terms_of(polynomial), *options)
+
+
+def _kicks(dynamics: Dynamics, t: NDArray[np.float64], random_state: Any) -> NDArray[np.float64]:
+    root = noise_root(dynamics)
+    if root is None:
+        raise ValueError(
+            "stepper='euler_maruyama' needs a model with noise, such as a LinearInverseModel, but "
+            f"{type(dynamics).__name__} has none."
+        )
+    return draw_kicks(root, t, random_state)
 
 
 def _budget(polynomial: Polynomial | None, n_outputs: int) -> int:
@@ -191,14 +222,40 @@ def _check_output_times(dynamics: Dynamics, t: ArrayLike) -> NDArray[np.float64]
     return t
 
 
-def _check_stepper(dynamics: Dynamics, stepper: str) -> str:
-    allowed = {"continuous": ["dopri5", "rk4", "midpoint"], "discrete": ["map"]}[dynamics.time]
+def _check_stepper(
+    dynamics: Dynamics,
+    stepper: str,
+    polynomial: Polynomial | None,
+    t: NDArray[np.float64],
+) -> str:
+    allowed = {
+        "continuous": ["dopri5", "rk4", "midpoint", "exponential", "euler_maruyama"],
+        "discrete": ["map"],
+    }[dynamics.time]
     if stepper not in ["auto", *allowed]:
         raise ValueError(
             f"stepper must be one of {['auto', *allowed]} for a {dynamics.time} model, "
             f"but it is {stepper!r}."
         )
+    if stepper == "exponential" and polynomial is None:
+        raise ValueError(
+            "stepper='exponential' needs a model whose right-hand side is a polynomial, but that "
+            f"of this {type(dynamics).__name__} is not."
+        )
+    if stepper == "auto" and polynomial is not None and dynamics.time == "continuous":
+        return "exponential" if _is_stiff(polynomial, t) else "dopri5"
     return allowed[0] if stepper == "auto" else stepper
+
+
+def _is_stiff(polynomial: Polynomial, t: NDArray[np.float64]) -> bool:
+    """Whether the decay of the linear part alone would use up the budget of Dormand-Prince."""
+    from rom.rollout.exponential import split
+
+    linear = split(polynomial).linear * (t[-1] - t[0])
+    most = STABLE * _budget(polynomial, len(t))
+    if not most < np.linalg.norm(linear) < np.inf:  # no eigenvalue is larger than the norm
+        return False
+    return bool(-np.linalg.eigvals(linear).real.min() > most)
 
 
 def _check_targets(dynamics: Dynamics, z0: NDArray[np.float64], u: NDArray[np.float64]) -> None:

@@ -60,11 +60,14 @@ def anomaly_correlation(forecast: NDArray, truth: NDArray) -> NDArray[np.float64
     >>> anomaly_correlation(np.array([[3.0, 4.0], [0.0, 0.0]]), np.array([[6.0, 8.0], [1.0, 0.0]]))
     array([ 1., nan])
     """
-    product = np.sum(forecast * truth, axis=1)
-    size = np.sqrt(np.sum(forecast**2, axis=1)) * np.sqrt(np.sum(truth**2, axis=1))
-    correlation = np.full(len(product), np.nan)
-    np.divide(product, size, out=correlation, where=size > 0)
-    return correlation
+    return np.asarray(np.sum(_unit(forecast) * _unit(truth), axis=1))
+
+
+def _unit(rows: NDArray) -> NDArray[np.float64]:
+    """Rows of length one, NaN where zero; first scaled, as squares of tiny numbers lose digits."""
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    scaled = rows / np.where(largest > 0, largest, np.nan)
+    return np.asarray(scaled / np.linalg.norm(scaled, axis=1, keepdims=True))
 
 
 def lag_one_autocorrelation(Z: NDArray, pieces: list[slice]) -> NDArray[np.float64]:

@@ -3,45 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rom.data.write import atomic_path
-from rom.rollout.horizon import valid_time
-from rom.rollout.result import Rollout, Status
-from rom.rollout.skill import skill_score
-from rom.rollout.verdict import is_stable, reasons_of, verdict_of
+from rom.rollout.reasons import outlasts_baselines, statistics_kept
+from rom.rollout.verdict import is_stable
 
 if TYPE_CHECKING:
     import xarray as xr
-
-Array = NDArray[np.float64]
-BASELINES = ("persistence", "climatology", "damped_persistence")
-
-
-class Comparison(NamedTuple):
-    """One start: the rollout against the truth, sums of squares over space by lead time."""
-
-    start: float
-    lead: Array
-    run: Rollout
-    error: Array
-    error_floor: Array
-    error_dynamics: Array
-    persistence: Array
-    climatology: Array
-    damped_persistence: Array
-    variability: Array
-    anomaly_correlation: Array
-    full_seconds: float
-    reduced_seconds: float
-    long_run_size: float
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -68,6 +43,8 @@ class StabilityReport:
     """In a few words."""
     reasons: tuple[str, ...]
     """In sentences, with the figures."""
+    model: Any = field(default=None, repr=False, compare=False)
+    """The ROM that was checked."""
 
     @property
     def stable(self) -> bool:
@@ -78,6 +55,26 @@ class StabilityReport:
     def valid_time(self) -> float:
         """Median over the starts of the time up to which the error is within the tolerance."""
         return float(self.data["valid_time"].median())
+
+    @property
+    def reliable_time(self) -> float:
+        """Lead time to which a new forecast is valid at the level asked for; NaN if not known."""
+        return float(self.data.attrs["reliable_time"])
+
+    @property
+    def statistics_kept(self) -> bool | None:
+        """Whether the long-run statistics are the truth's; None where that is not known."""
+        return statistics_kept(self.data)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether nothing speaks against the model, as far as the check went.
+
+        It is stable, reliable for longer than persistence, climatology and damped persistence, and
+        its statistics, if they were compared, are the truth's. For how long, and why, is in the
+        verdict and its reasons.
+        """
+        return self.stable and outlasts_baselines(self.data) and self.statistics_kept is not False
 
     @property
     def cost_ratio(self) -> float:
@@ -94,16 +91,27 @@ class StabilityReport:
             latent space loses) and ``error_dynamics`` (what the latent model adds), whose squares
             add up for an orthogonal compressor. By lead time: ``rms_error`` over the starts (NaN
             once one has ended), ``anomaly_correlation``, ``variability_ratio`` (rollout over
-            reference); with a baseline ``baseline_error``, ``skill``. By start: ``valid_time``,
-            ``exceeded`` (whether the tolerance was), ``status``, ``bounded``, ``end_lead`` (lead
-            time reached), ``long_run_size`` (largest state over that in training, carried on to ten
-            horizons; infinite if that ended early, NaN with inputs), ``full_seconds``,
-            ``reduced_seconds``.
+            reference); with a baseline ``baseline_error``, ``skill``; by baseline
+            ``baseline_reliable_time``. By start: ``valid_time``, ``exceeded`` (whether the
+            tolerance was), ``status``, ``bounded``, ``end_lead`` (lead time reached),
+            ``long_run_size`` (largest state over that in training, carried on to ten horizons;
+            infinite if that ended early, NaN with inputs), ``start_size`` (how far out the start
+            is, 1 at the edge of the training range), ``left_range`` (first lead time outside of
+            it, NaN if never), ``full_seconds``, ``reduced_seconds``. By latent coordinate and lead
+            time, with starts enough: ``band_radius``.
+
+            A thorough check has more: ``skill_low``, ``skill_high``; by statistic ``distance``,
+            ``sampling_error``, ``statistics_kept``, ``statistics_known``, and the spectra and
+            histograms themselves; ``lyapunov_model``, ``kaplan_yorke_model``, ``lyapunov_time``,
+            for an affordable full model ``lyapunov_truth``, ``kaplan_yorke_truth``;
+            ``error_bound`` (normalised), ``useful_horizon``, ``effectivity``;
+            ``perturbation_growth``; for a model with noise ``crps``, ``crps_climatology``;
+            ``invariant_drift``; ``field_truth``, ``field_model``.
         """
         return self.data.assign_attrs(verdict=self.verdict, reasons="\n".join(self.reasons))
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """The report as JSON; what is not finite becomes null.
+        """The report as JSON, without pictures; what is not finite becomes null.
 
         Parameters
         ----------
@@ -119,6 +127,7 @@ class StabilityReport:
                 {
                     "verdict": self.verdict,
                     "stable": self.stable,
+                    "trusted": self.trusted,
                     "reasons": list(self.reasons),
                     "valid_time": self.valid_time,
                     "cost_ratio": self.cost_ratio,
@@ -126,6 +135,7 @@ class StabilityReport:
                     "variables": {
                         str(name): {"dims": list(v.dims), "values": v.values.tolist()}
                         for name, v in self.data.variables.items()
+                        if "snapshot" not in v.dims
                     },
                 }
             ),
@@ -137,112 +147,43 @@ class StabilityReport:
                 part.write_text(text + "\n", encoding="utf-8")
         return text
 
-    def plot(self, **kwargs: Any) -> Any:
-        """Draw the errors by lead time: of the model, its projection floor and the baselines.
+    def to_html(self, path: str | Path | None = None, **options: Any) -> str:
+        """The report as one HTML page that needs no other file and no network.
 
         Parameters
         ----------
-        **kwargs
-            Passed on to :meth:`xarray.DataArray.plot.line`, for instance ``ax``.
+        path : path, optional
+            Also written there.
+        **options
+            Passed on to :func:`rom.report.html.to_html`.
 
         Returns
         -------
-        list of matplotlib lines
+        str
         """
-        curves = self.data["baseline_error"].to_dataset("baseline")
-        curves["projection_floor"] = np.sqrt((self.data["error_floor"] ** 2).mean("start"))
-        curves["model"] = self.data["rms_error"]
-        lines = curves.to_dataarray("forecast").assign_attrs(long_name="normalised error")
-        return lines.plot.line(x="lead", hue="forecast", **kwargs)
+        from rom.report.html import to_html
+
+        return to_html(self, path, **{"model": self.model, **options})
+
+    def plot(self) -> Figure:
+        """Draw all panels for which the check has the figures; errors by lead time are the first.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from rom.report.plots import plot_report
+
+        return plot_report(self)
 
     def __str__(self) -> str:
         """The verdict and its reasons, one a line."""
         return "\n".join([f"StabilityReport: {self.verdict}", *(f"- {r}" for r in self.reasons)])
 
     def _repr_html_(self) -> str:
-        items = "".join(f"<li>{escape(reason)}</li>" for reason in self.reasons)
-        return (
-            f"<div><p><b>StabilityReport: {escape(self.verdict)}</b></p><ul>{items}</ul>"
-            f"{self.data._repr_html_()}</div>"
-        )
+        from rom.report.html import fragment
 
-
-def summarise(
-    comparisons: Sequence[Comparison], *, tolerance: float, unit: str, n_untested: int
-) -> StabilityReport:
-    """Put the comparisons of all starts together and judge them.
-
-    Parameters
-    ----------
-    comparisons : sequence of Comparison
-        One per start, equally many lead times each.
-    tolerance : float
-        The normalised error up to which a forecast counts as valid.
-    unit : str
-        Of time.
-    n_untested : int
-        Stretches of the reference that were too short to be compared.
-
-    Returns
-    -------
-    StabilityReport
-    """
-    data = _dataset(comparisons, tolerance, unit).assign_attrs(n_untested=n_untested)
-    return StabilityReport(data, verdict_of(data), reasons_of(data))
-
-
-def _dataset(comparisons: Sequence[Comparison], tolerance: float, unit: str) -> xr.Dataset:
-    import xarray as xr
-
-    square = {
-        name: np.stack([getattr(c, name) for c in comparisons])
-        for name in ("error", "error_floor", "error_dynamics", "variability", *BASELINES)
-    }
-    scale = float(np.sqrt(square["climatology"].mean()))
-    if scale == 0:
-        raise ValueError("The reference never departs from the training mean: nothing to check.")
-    mean = {name: values.mean(axis=0) for name, values in square.items()}
-    lead = np.stack([c.lead for c in comparisons])
-    error = np.sqrt(square["error"]) / scale
-    time, exceeded = valid_time(error, lead, tolerance)
-    correlation = np.stack([c.anomaly_correlation for c in comparisons])
-    variability = skill_score(mean["variability"], mean["climatology"])
-    runs = [c.run for c in comparisons]
-    data = xr.Dataset(
-        {
-            "error": (("start", "lead"), error),
-            "error_floor": (("start", "lead"), np.sqrt(square["error_floor"]) / scale),
-            "error_dynamics": (("start", "lead"), np.sqrt(square["error_dynamics"]) / scale),
-            "rms_error": ("lead", np.sqrt(mean["error"]) / scale),
-            "baseline_error": (
-                ("baseline", "lead"),
-                np.stack([np.sqrt(mean[name]) / scale for name in BASELINES]),
-            ),
-            "skill": (
-                ("baseline", "lead"),
-                np.stack([skill_score(mean["error"], mean[name]) for name in BASELINES]),
-            ),
-            "anomaly_correlation": ("lead", correlation.mean(axis=0)),
-            "variability_ratio": ("lead", np.sqrt(1 - variability)),
-            "valid_time": ("start", time, {"units": unit}),
-            "exceeded": ("start", exceeded),
-            "status": ("start", [run.status.name for run in runs]),
-            "bounded": ("start", [run.status is Status.COMPLETED for run in runs]),
-            "end_lead": ("start", [run.t_end - run.t[0] for run in runs], {"units": unit}),
-            "long_run_size": ("start", [c.long_run_size for c in comparisons]),
-            "full_seconds": ("start", [c.full_seconds for c in comparisons]),
-            "reduced_seconds": ("start", [c.reduced_seconds for c in comparisons]),
-        },
-        coords={
-            # On uneven sampling the lead times of the starts differ: these are their means.
-            "lead": ("lead", lead.mean(axis=0), {"units": unit, "long_name": "lead time"}),
-            "baseline": list(BASELINES),
-            "start_time": ("start", [c.start for c in comparisons], {"units": unit}),
-        },
-    )
-    return data.assign_attrs(
-        tolerance=float(tolerance), scale=scale, bound=runs[0].bound, time_unit=unit
-    )
+        return fragment(self, model=self.model)
 
 
 def _plain(value: Any) -> Any:

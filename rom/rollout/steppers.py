@@ -1,10 +1,9 @@
-"""The time loops: a map, Runge-Kutta 4, Dormand-Prince 5(4), implicit midpoint, each written once.
+"""The time loops: a map, Runge-Kutta 4, Dormand-Prince 5(4), Euler-Maruyama, each written once.
 
 A loop runs as plain Python where `model` is a function ``model(z, u)``, and compiled where it is
-the :func:`terms_of` a polynomial: numba then takes the second meaning of :func:`field`,
-:func:`jacobian` and :func:`combine`, given beside the first. A loop returns the states (NaN after
-the end), the place of its status in :class:`~rom.rollout.result.Status`, the time it ended and
-the steps it tried.
+the :class:`~rom.rollout.terms.Terms` of a polynomial: numba then takes the second meaning of the
+functions below that have one. A loop returns the states (NaN after the end), the place of its
+status in :class:`~rom.rollout.result.Status`, the time it ended and the steps it tried.
 Inputs `u` have one row per output time and run straight from one to the next; a map holds them.
 """
 
@@ -14,22 +13,28 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import njit
 from numba.extending import overload, register_jitable
 from numpy.typing import NDArray
+from scipy import linalg
 
-from rom.base import Polynomial
+from rom.rollout.terms import (
+    EPS,
+    INLINE,
+    JIT,
+    slope,
+    values_of,
+)
 
 Array = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Terms = tuple[Integers, Integers, Array]
-Model = Callable[[Array, Array], Array] | Terms
 Outcome = tuple[Array, int, float, int]
 
 COMPLETED, LEFT_BOUND, NOT_FINITE, STEP_TOO_SMALL, TOO_MANY_STEPS = range(5)
 
 # Butcher tableaus: the slopes that lead to each stage, its place in the step, and the weights of
-# the slopes in the step. For Dormand-Prince also those of its error; see `dopri5` for the source.
+# the slopes in the step. For Dormand-Prince also those of its error, and of its dense output, as
+# polynomials in the place (powers 1 to 4): the cubic with the values and slopes of both ends, and
+# a quartic that changes neither; see `dopri5` for the source.
 RK4_STAGES = np.array([[0, 0, 0], [1 / 2, 0, 0], [0, 1 / 2, 0], [0, 0, 1]])
 RK4_PLACES = np.array([0, 1 / 2, 1 / 2, 1])
 RK4_STEP = np.array([1 / 6, 1 / 3, 1 / 3, 1 / 6])
@@ -46,169 +51,173 @@ DOPRI_STAGES = np.array(
 DOPRI_PLACES = np.array([0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1])
 DOPRI_STEP = np.array([35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84])
 DOPRI_ERROR = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
-
-# Newton's method for an implicit step: the most iterations; the ratio of one change to the last
-# above which an old matrix is no good; and the changes, relative to the state, below which it is
-# put down to rounding that they do not fall further, with an old matrix and with a new one.
-NEWTON_ITERATIONS = 30
-NEWTON_CONTRACTION = 0.1
-NEWTON_ROUNDING_OLD, NEWTON_ROUNDING_NEW = 1e-14, 1e-10
-EPS = float(np.finfo(np.float64).eps)
-
-
-def field(model: Any, z: Array, u: Array) -> Array:
-    """The right-hand side at state `z` (rank,) and input `u` (n_inputs,)."""
-    return model(z, u)
-
-
-def jacobian(model: Any, z: Array, u: Array) -> Array:
-    """Derivatives (rank, rank) of :func:`field` by `z`; forward differences here."""
-    out = np.empty((len(z), len(z)))
-    here = field(model, z, u)
-    step = np.sqrt(EPS) * max(1e-6, float(np.abs(z).max()))
-    for j in range(len(z)):
-        moved = z.copy()
-        moved[j] += step
-        out[:, j] = (field(model, moved, u) - here) / step
-    return out
-
-
-def combine(z: Array, h: float, weights: Array, slopes: Array) -> Array:
-    """``z`` plus `h` times the weighted sum of the first slopes (rows)."""
-    return z + h * (weights @ slopes[: len(weights)])
+_QUARTIC = np.array(
+    [
+        -12715105075 / 11282082432,
+        0,
+        87487479700 / 32700410799,
+        -10690763975 / 1880347072,
+        701980252875 / 199316789632,
+        -1453857185 / 822651844,
+        69997945 / 29380423,
+    ]
+)
+_STEP, _FIRST, _LAST = np.append(DOPRI_STEP, 0.0), np.eye(7)[0], np.eye(7)[6]
+_CUBIC = [_FIRST, 3 * _STEP - 2 * _FIRST - _LAST, _FIRST + _LAST - 2 * _STEP, np.zeros(7)]
+DOPRI_DENSE = np.stack(_CUBIC, axis=1) + np.outer(_QUARTIC, [0, 1, -2, 1])
+EULER_STEP = np.ones(1)
+# The first step moves the state by this much of its size. Steps grow and shrink by no more than
+# these factors, and aim at an error this much below the tolerance.
+FIRST_MOVE, MOST_GROWTH, MOST_SHRINKING, SAFETY = 0.01, 5.0, 0.2, 0.9
 
 
 def put(rows: Array, i: int, row: Array) -> None:
-    """Set ``rows[i]``."""
-    rows[i] = row
+    """Set ``rows[i]`` to the first numbers of `row`."""
+    rows[i] = row[: rows.shape[1]]
 
 
-def terms_of(polynomial: Polynomial) -> Terms:
-    """The terms of a polynomial that any target has, as the compiled loops take them.
-
-    Term ``k`` is the product of the variables ``factor[first[k]:first[k + 1]]``; ``coef[k]`` are
-    its coefficients, one per target.
-    """
-    used = np.any(polynomial.coef != 0, axis=0)
-    exponents = polynomial.exponents[used]
-    term, variable = np.nonzero(exponents)
-    factor = np.repeat(variable, exponents[term, variable])
-    first = np.concatenate([[0], np.cumsum(exponents.sum(axis=1))])
-    coef = np.ascontiguousarray(polynomial.coef[:, used].T, dtype=np.float64)
-    return first.astype(np.int64), factor.astype(np.int64), coef
+def load(values: Array, z: Array) -> None:
+    """Set the first numbers of `values` to `z`."""
+    values[: len(z)] = z
 
 
-@overload(field)
-def _polynomial_field(model: Any, z: Any, u: Any) -> Callable[..., Array] | None:
-    if not isinstance(model, types.BaseTuple):
-        return None
-
-    def evaluate(model: Any, z: Any, u: Any) -> Array:
-        first, factor, coef = model
-        rank = len(z)
-        out = np.zeros(rank)
-        for k in range(len(coef)):
-            product = 1.0
-            for i in range(first[k], first[k + 1]):
-                j = factor[i]
-                product *= z[j] if j < rank else u[j - rank]
-            for i in range(rank):
-                out[i] += coef[k, i] * product
-        return out
-
-    return evaluate
+def combine(out: Array, z: Array, h: float, weights: Array, slopes: Array) -> None:
+    """Set the first numbers of `out` to `z` plus `h` times the weighted sum of the first slopes."""
+    out[: len(z)] = z + h * (weights @ slopes[: len(weights)])
 
 
-@overload(jacobian)
-def _polynomial_jacobian(model: Any, z: Any, u: Any) -> Callable[..., Array]:
-    def evaluate(model: Any, z: Any, u: Any) -> Array:
-        first, factor, coef = model
-        rank = len(z)
-        out = np.zeros((rank, rank))
-        for k in range(len(coef)):
-            for one in range(first[k], first[k + 1]):
-                if factor[one] >= rank:
-                    continue
-                product = 1.0
-                for other in range(first[k], first[k + 1]):
-                    if other != one:
-                        j = factor[other]
-                        product *= z[j] if j < rank else u[j - rank]
-                for i in range(rank):
-                    out[i, factor[one]] += coef[k, i] * product
-        return out
-
-    return evaluate
+def norm(values: Array, rank: int) -> float:
+    """Euclidean norm of the first `rank` numbers, finite where they are."""
+    return float(linalg.norm(values[:rank], check_finite=False))
 
 
-@overload(combine)
-def _compiled_combine(z: Any, h: Any, weights: Any, slopes: Any) -> Callable[..., Array]:
-    def add(z: Any, h: Any, weights: Any, slopes: Any) -> Array:
-        out = np.empty(len(z))
-        for j in range(len(z)):
-            total = 0.0
-            for i in range(len(weights)):
-                total += weights[i] * slopes[i, j]
-            out[j] = z[j] + h * total
-        return out
-
-    return add
-
-
-@overload(put)
+@overload(put, jit_options=INLINE)
 def _compiled_put(rows: Any, i: Any, row: Any) -> Callable[..., None]:
-    def copy(rows: Any, i: Any, row: Any) -> None:  # numba takes 4 s to compile rows[i] = row
-        for j in range(len(row)):
+    def copy(rows: Any, i: Any, row: Any) -> None:
+        for j in range(rows.shape[1]):
             rows[i, j] = row[j]
 
     return copy
 
 
-@register_jitable
-def run_stages(
-    model: Any,
-    stages: Array,
-    places: Array,
-    z: Array,
-    h: float,
-    u: Array,
-    u_change: Array,
-    slopes: Array,
-) -> None:
-    """Fill ``slopes[1:len(places)]`` for a step `h` from `z`, whose slope is ``slopes[0]``."""
-    for s in range(1, len(places)):
-        stage = combine(z, h, stages[s, :s], slopes)
-        put(slopes, s, field(model, stage, u + places[s] * u_change))
+@overload(load, jit_options=INLINE)
+def _compiled_load(values: Any, z: Any) -> Callable[..., None]:
+    def copy(values: Any, z: Any) -> None:
+        for j in range(len(z)):
+            values[j] = z[j]
+
+    return copy
+
+
+@overload(combine, jit_options=INLINE)
+def _compiled_combine(out: Any, z: Any, h: Any, weights: Any, slopes: Any) -> Callable[..., None]:
+    def add(out: Any, z: Any, h: Any, weights: Any, slopes: Any) -> None:
+        for j in range(len(z)):
+            total = 0.0
+            for i in range(len(weights)):
+                total += weights[i] * slopes[i, j]
+            out[j] = z[j] + h * total
+
+    return add
+
+
+@overload(norm, jit_options=INLINE)
+def _compiled_norm(values: Any, rank: Any) -> Callable[..., float]:
+    def size(values: Any, rank: Any) -> float:
+        squares = 0.0
+        for j in range(rank):
+            squares += values[j] * values[j]
+        if 1e-250 < squares < 1e250:
+            return np.sqrt(squares)
+        largest = 0.0
+        for j in range(rank):
+            if not abs(values[j]) < np.inf:
+                return np.inf
+            largest = max(largest, abs(values[j]))
+        squares = 0.0
+        for j in range(rank):
+            squares += (values[j] / largest) ** 2 if largest > 0 else 0.0
+        return largest * np.sqrt(squares)
+
+    return size
+
+
+@register_jitable(**INLINE)
+def set_inputs(values: Array, rank: int, u: Array, i: int, part: float) -> None:
+    """Put the inputs into `values`, a `part` of the way from output time `i` to the next."""
+    for j in range(u.shape[1]):
+        values[rank + j] = u[i, j] + part * (u[i + 1, j] - u[i, j])
 
 
 def iterate(model: Any, z0: Array, t: Array, u: Array, bound: float) -> Outcome:
     """``z[i + 1] = field(z[i], u[i])``."""
-    z = np.full((len(t), len(z0)), np.nan)
+    rank = len(z0)
+    z = np.full((len(t), rank), np.nan)
     put(z, 0, z0)
+    values, later = values_of(model, rank + u.shape[1]), np.empty((1, rank))
     for i in range(len(t) - 1):
-        later = field(model, z[i], u[i])
-        if not np.all(np.isfinite(later)):
+        load(values, z[i])
+        set_inputs(values, rank, u, i, 0.0)
+        slope(model, values, later, 0)
+        size = norm(later[0], rank)
+        if not size < np.inf:
             return z, NOT_FINITE, t[i], i + 1
-        put(z, i + 1, later)
-        if np.linalg.norm(later) > bound:
+        put(z, i + 1, later[0])
+        if size > bound:
             return z, LEFT_BOUND, t[i + 1], i + 1
     return z, COMPLETED, t[-1], len(t) - 1
 
 
 def rk4(model: Any, z0: Array, t: Array, u: Array, bound: float) -> Outcome:
     """The classical Runge-Kutta method, one step per output interval."""
-    z = np.full((len(t), len(z0)), np.nan)
+    rank = len(z0)
+    z = np.full((len(t), rank), np.nan)
     put(z, 0, z0)
-    slopes = np.empty((4, len(z0)))
+    values, slopes = values_of(model, rank + u.shape[1]), np.empty((4, rank))
     for i in range(len(t) - 1):
         h = t[i + 1] - t[i]
-        put(slopes, 0, field(model, z[i], u[i]))
-        run_stages(model, RK4_STAGES, RK4_PLACES, z[i], h, u[i], u[i + 1] - u[i], slopes)
-        later = combine(z[i], h, RK4_STEP, slopes)
-        if not np.all(np.isfinite(later)):
+        for s in range(4):
+            combine(values, z[i], h, RK4_STAGES[s, :s], slopes)
+            set_inputs(values, rank, u, i, RK4_PLACES[s])
+            slope(model, values, slopes, s)
+        combine(values, z[i], h, RK4_STEP, slopes)
+        size = norm(values, rank)
+        if not size < np.inf:
             return z, NOT_FINITE, t[i], i + 1
-        put(z, i + 1, later)
-        if np.linalg.norm(later) > bound:
+        put(z, i + 1, values)
+        if size > bound:
+            return z, LEFT_BOUND, t[i + 1], i + 1
+    return z, COMPLETED, t[-1], len(t) - 1
+
+
+def euler_maruyama(
+    model: Any, z0: Array, t: Array, u: Array, bound: float, kicks: Array
+) -> Outcome:
+    """The Euler-Maruyama method [1]_, one step per output interval.
+
+    Row i of `kicks` is the noise from ``t[i]`` to ``t[i + 1]``. Where the noise does not depend
+    on the state, the method has order 1, for single runs and for their statistics.
+
+    References
+    ----------
+    .. [1] P. E. Kloeden, E. Platen, "Numerical Solution of Stochastic Differential Equations",
+       Springer 1992, section 10.2.
+    """
+    rank = len(z0)
+    z = np.full((len(t), rank), np.nan)
+    put(z, 0, z0)
+    values, slopes = values_of(model, rank + u.shape[1]), np.empty((1, rank))
+    for i in range(len(t) - 1):
+        load(values, z[i])
+        set_inputs(values, rank, u, i, 0.0)
+        slope(model, values, slopes, 0)
+        combine(values, z[i], t[i + 1] - t[i], EULER_STEP, slopes)
+        combine(values, values[:rank], 1.0, EULER_STEP, kicks[i : i + 1])
+        size = norm(values, rank)
+        if not size < np.inf:
+            return z, NOT_FINITE, t[i], i + 1
+        put(z, i + 1, values)
+        if size > bound:
             return z, LEFT_BOUND, t[i + 1], i + 1
     return z, COMPLETED, t[-1], len(t) - 1
 
@@ -225,142 +234,85 @@ def dopri5(
 ) -> Outcome:
     """Dormand and Prince's pair of orders 5(4) [1]_, its error per step held in the Euclidean norm.
 
-    Steps end on every output time, where piecewise linear inputs have their kinks.
+    Output times within a step get the method's dense output, of order 4. With inputs, steps end
+    on every output time, where piecewise linear inputs have their kinks.
 
     References
     ----------
     .. [1] E. Hairer, S. P. Nørsett, G. Wanner, "Solving Ordinary Differential Equations I",
-       2nd ed., Springer 1993, table II.5.2 and section II.4.
+       2nd ed., Springer 1993, table II.5.2, sections II.4 and II.6.
     """
-    out = np.full((len(t), len(z0)), np.nan)
+    rank, n_inputs, span = len(z0), u.shape[1], t[-1] - t[0]
+    out = np.full((len(t), rank), np.nan)
     put(out, 0, z0)
-    smallest = 16 * np.finfo(np.float64).eps * max(abs(t[0]), abs(t[-1]))
-    slopes = np.empty((7, len(z0)))
-    z, zero, size = z0, np.zeros(len(z0)), np.linalg.norm(z0)
-    put(slopes, 0, field(model, z, u[0]))
-    step = t[-1] - t[0]
-    n_steps, cause = 0, COMPLETED
-    for i in range(len(t) - 1):
-        interval = t[i + 1] - t[i]
-        done = 0.0  # how much of the interval lies behind
-        while done < interval:
-            if n_steps == max_steps:
-                cause = TOO_MANY_STEPS
-            if cause != COMPLETED:
-                return out, cause, t[i] + done, n_steps
-            n_steps += 1
-            steps_left = max(1.0, np.ceil((interval - done) / step))
-            h = (interval - done) / steps_left
-            u_now = u[i] + done / interval * (u[i + 1] - u[i])
-            u_change = h / interval * (u[i + 1] - u[i])
-            run_stages(model, DOPRI_STAGES, DOPRI_PLACES, z, h, u_now, u_change, slopes)
-            later = combine(z, h, DOPRI_STEP, slopes)
-            put(slopes, 6, field(model, later, u_now + u_change))
-            later_size = np.linalg.norm(later)
-            error = np.linalg.norm(combine(zero, h, DOPRI_ERROR, slopes))
-            ratio = float(error / (atol + rtol * max(size, later_size)))
-            step = 0.2 * h
-            if np.isfinite(ratio):
-                step = h * min(5.0, max(0.2, 0.9 * max(ratio, 1e-10) ** -0.2))
-            if step <= smallest:
-                cause = STEP_TOO_SMALL if np.isfinite(ratio) else NOT_FINITE
-            if not ratio <= 1:
-                continue
-            z, size = later, later_size
-            put(slopes, 0, slopes[6])
-            done = interval if steps_left == 1 else done + h
-            now = t[i] + done
-            if done == interval:
-                now = t[i + 1]
-                put(out, i + 1, z)
-            if size > bound:
-                return out, LEFT_BOUND, now, n_steps
+    smallest = 16 * EPS * max(abs(t[0]), abs(t[-1]))
+    values, slopes = values_of(model, rank + n_inputs), np.empty((7, rank))
+    z, error, zero, weights = z0.copy(), np.zeros(rank), np.zeros(rank), np.zeros(7)
+    load(values, z)
+    if len(t) > 1:
+        set_inputs(values, rank, u, 0, 0.0)
+    slope(model, values, slopes, 0)
+    size = norm(z, rank)
+    step = min(span, FIRST_MOVE * max(size, atol / rtol) / norm(slopes[0], rank))
+    n_steps, cause, i = 0, COMPLETED, 1
+    done = 0.0  # how much of the time lies behind; t[i] is the next output time
+    while i < len(t):
+        if n_steps == max_steps:
+            cause = TOO_MANY_STEPS
+        if cause != COMPLETED:
+            return (
+                out,
+                cause,
+                min(max(t[0] + done, t[i - 1]), np.nextafter(t[i], t[i - 1])),
+                n_steps,
+            )
+        n_steps += 1
+        start, interval = t[i - 1] - t[0], t[i] - t[i - 1]
+        stop = t[i] - t[0] if n_inputs else span
+        steps_left = max(1.0, np.ceil((stop - done) / step))
+        h = (stop - done) / steps_left
+        for s in range(1, 6):
+            combine(values, z, h, DOPRI_STAGES[s, :s], slopes)
+            set_inputs(values, rank, u, i - 1, (done - start + DOPRI_PLACES[s] * h) / interval)
+            slope(model, values, slopes, s)
+        combine(values, z, h, DOPRI_STEP, slopes)
+        set_inputs(values, rank, u, i - 1, (done - start + h) / interval)
+        slope(model, values, slopes, 6)
+        combine(error, zero, h, DOPRI_ERROR, slopes)
+        later_size = norm(values, rank)
+        ratio = norm(error, rank) / (atol + rtol * max(size, later_size))
+        step = MOST_SHRINKING * h
+        if ratio < np.inf:
+            step = h * min(MOST_GROWTH, max(MOST_SHRINKING, SAFETY * max(ratio, 1e-10) ** -0.2))
+        if step <= smallest:
+            cause = STEP_TOO_SMALL if ratio < np.inf else NOT_FINITE
+        if not ratio <= 1:
+            continue
+        reached = stop if steps_left == 1 else done + h
+        while i < len(t) and t[i] - t[0] <= reached:
+            dense_weights(weights, (t[i] - t[0] - done) / (reached - done))
+            combine(out[i], z, h, weights, slopes)
+            if norm(out[i], rank) > bound:
+                return out, LEFT_BOUND, t[i], n_steps
+            i += 1
+        z, size, done = values[:rank].copy(), later_size, reached
+        put(slopes, 0, slopes[6])
+        if size > bound and i < len(t):
+            return out, LEFT_BOUND, min(t[0] + done, np.nextafter(t[i], t[i - 1])), n_steps
     return out, COMPLETED, t[-1], n_steps
 
 
-@register_jitable
-def newton_inverse(J: Array, h: float) -> Array:
-    """The inverse of ``I - h/2 J``; NaN where there is none."""
-    try:
-        return np.ascontiguousarray(np.linalg.inv(np.eye(len(J)) - 0.5 * h * J))
-    except Exception:  # the only kind that numba knows
-        return np.full_like(J, np.nan)
-
-
-@register_jitable
-def midpoint_slope(
-    model: Any, z: Array, h: float, u: Array, inverse: Array, renew: bool
-) -> tuple[Array, Array, int]:
-    """The slope k of an implicit step: ``k = field(z + h/2 k, u)``, by Newton's method.
-
-    It uses an `inverse` (see :func:`newton_inverse`) from an earlier step, and gives up where
-    that makes it slow, or, if `renew`, makes a new one in each iteration. Returns k, the inverse
-    last used, and the status: completed if k was found.
-    """
-    slope = np.zeros(len(z))
-    last = float(np.inf)
-    for _ in range(NEWTON_ITERATIONS):
-        middle = z + 0.5 * h * slope
-        if renew:
-            inverse = newton_inverse(jacobian(model, middle, u), h)
-        change = inverse @ (field(model, middle, u) - slope)
-        slope = slope + change
-        moved = float(h * np.linalg.norm(change))
-        size = float(np.linalg.norm(z) + h * np.linalg.norm(slope))
-        if not moved + size < np.inf:
-            return slope, inverse, NOT_FINITE
-        small = moved <= (NEWTON_ROUNDING_NEW if renew else NEWTON_ROUNDING_OLD) * size
-        if moved <= EPS * size or (small and moved >= last):
-            return slope, inverse, COMPLETED
-        if not (renew or small or moved <= NEWTON_CONTRACTION * last):
-            break
-        last = moved
-    return slope, inverse, STEP_TOO_SMALL
-
-
-def midpoint(model: Any, z0: Array, t: Array, u: Array, bound: float) -> Outcome:
-    """The implicit midpoint rule, one step per output interval, which keeps quadratic invariants.
-
-    Each step is solved to rounding, with a matrix kept from earlier steps as long as it serves:
-    for a linear model and even steps, to the end. Rounding in that matrix is the same in every
-    step, and would add up over the steps [1]_; the last iteration, which starts from a residual
-    computed afresh, takes it out.
-
-    References
-    ----------
-    .. [1] E. Hairer, R. I. McLachlan, A. Razakarivony, "Achieving Brouwer's law with implicit
-       Runge-Kutta methods", BIT Numerical Mathematics 48 (2008) 231-243.
-    """
-    z = np.full((len(t), len(z0)), np.nan)
-    put(z, 0, z0)
-    inverse = np.full((len(z0), len(z0)), np.nan)
-    for i in range(len(t) - 1):
-        h = t[i + 1] - t[i]
-        middle = 0.5 * (u[i] + u[i + 1])
-        slope, inverse, cause = midpoint_slope(model, z[i], h, middle, inverse, False)
-        if cause != COMPLETED:
-            slope, inverse, cause = midpoint_slope(model, z[i], h, middle, inverse, True)
-        if cause != COMPLETED:
-            return z, cause, t[i], i + 1
-        later = z[i] + h * slope
-        put(z, i + 1, later)
-        if np.linalg.norm(later) > bound:
-            return z, LEFT_BOUND, t[i + 1], i + 1
-    return z, COMPLETED, t[-1], len(t) - 1
+@register_jitable(**INLINE)
+def dense_weights(weights: Array, place: float) -> None:
+    """Set the weights of the slopes at a `place` from 0 to 1 within a step of :func:`dopri5`."""
+    for s in range(7):
+        a, b, c, d = DOPRI_DENSE[s]
+        weights[s] = place * (a + place * (b + place * (c + place * d)))
 
 
 def compiled(loop: Callable[..., Outcome]) -> Callable[..., Outcome]:
     """Compile a loop, once for all sessions if there is a folder to keep it in."""
     try:
-        return njit(cache=True)(loop)
+        return njit(cache=True, **JIT)(loop)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return njit(loop)
-
-
-PLAIN: dict[str, Callable[..., Outcome]] = {
-    "map": iterate,
-    "rk4": rk4,
-    "dopri5": dopri5,
-    "midpoint": midpoint,
-}
-COMPILED = {name: compiled(loop) for name, loop in PLAIN.items()}
+        return njit(**JIT)(loop)

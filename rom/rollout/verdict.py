@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rom.rollout import reasons
 from rom.rollout.horizon import skilful_span
+from rom.rollout.reasons import all_of, out_of_range, statistics_kept, time_in_words
 from rom.rollout.result import Status
 
 if TYPE_CHECKING:
@@ -16,10 +18,42 @@ if TYPE_CHECKING:
 # Past this many times the reference's variability, or the largest training state in the long run,
 # a rollout counts as grown, even within the bound.
 GROWN = 2.0
+_IN_WORDS = {
+    "persistence": "persistence",
+    "climatology": "climatology",
+    "damped_persistence": "damped persistence",
+    "seasonal": "a seasonal linear model",
+    "coarse": "a coarse full model",
+}
 
 
 def verdict_of(data: xr.Dataset) -> str:
     """The verdict on a check, in a few words; `data` as in :class:`StabilityReport`."""
+    words = [_stability(data)]
+    if data.attrs.get("thorough"):
+        words += [_reliability(data), _statistics(data)]
+    if out_of_range(data):
+        words.append("its starts are outside of the training range")
+    return "; ".join(words)
+
+
+def _reliability(data: xr.Dataset) -> str:
+    time, level = data.attrs["reliable_time"], f"level {100 * data.attrs['level']:.3g} %"
+    if np.isnan(time):
+        return f"too few starts to say how long it is reliable at {level}"
+    if time <= float(data["lead"][0]):
+        return f"reliable at no lead time at {level}"
+    return f"reliable to lead time {time_in_words(time, data)} at {level}"
+
+
+def _statistics(data: xr.Dataset) -> str:
+    kept = statistics_kept(data)
+    return {True: "statistics kept", False: "statistics not kept", None: "statistics not known"}[
+        kept
+    ]
+
+
+def _stability(data: xr.Dataset) -> str:
     ended = set(data["status"].values[~data["bounded"].values].tolist())
     if ended == {Status.TOO_MANY_STEPS.name}:
         return "not known: the rollouts are too stiff to be finished"
@@ -36,7 +70,7 @@ def verdict_of(data: xr.Dataset) -> str:
     span = skilful_span(data["skill"], data["lead"])
     if span is None:
         return "stable but no better than its baselines"
-    first, last = (_time(lead, data) for lead in span)
+    first, last = (time_in_words(lead, data) for lead in span)
     return f"stable, better than its baselines from lead time {first} to {last}"
 
 
@@ -53,9 +87,18 @@ def reasons_of(data: xr.Dataset) -> tuple[str, ...]:
         *_carried_on(data),
         *_untested(data),
         _validity(data),
+        *reasons.reliability(data),
+        *reasons.training_range(data),
         _split(data),
         _skill(data),
         _variability(data),
+        *reasons.statistics(data),
+        *reasons.chaos(data),
+        *reasons.invariants(data),
+        *reasons.bands(data),
+        *reasons.ensembles(data),
+        *reasons.error_bounds(data),
+        *reasons.robustness(data),
         _cost(data),
     )
 
@@ -73,7 +116,7 @@ def _endings(data: xr.Dataset) -> list[str]:
         first = float(ended["end_lead"].values[ended["status"].values == name].min())
         lines.append(
             f"{count} of {n} rollouts ended before lead time {horizon}, the first at "
-            f"{_time(first, data)} (bound {data.attrs['bound']:.3g}). {Status[name].value}"
+            f"{time_in_words(first, data)} (bound {data.attrs['bound']:.3g}). {Status[name].value}"
         )
     return lines
 
@@ -105,10 +148,14 @@ def _untested(data: xr.Dataset) -> list[str]:
 
 def _validity(data: xr.Dataset) -> str:
     times, n = data["valid_time"].values, data.sizes["start"]
+    median = float(np.median(times))
+    chaotic = ""
+    if "lyapunov_time" in data and np.isfinite(data["lyapunov_time"]):
+        chaotic = f", {median / float(data['lyapunov_time']):.3g} Lyapunov times"
     return (
         f"The error exceeded {data.attrs['tolerance']:g} of the natural variability in "
         f"{int(data['exceeded'].sum())} of {n} rollouts; the median valid time is "
-        f"{_time(float(np.median(times)), data)} (from {times.min():.4g} to {times.max():.4g})."
+        f"{time_in_words(median, data)}{chaotic} (from {times.min():.4g} to {times.max():.4g})."
     )
 
 
@@ -124,12 +171,22 @@ def _split(data: xr.Dataset) -> str:
 
 def _skill(data: xr.Dataset) -> str:
     span = skilful_span(data["skill"], data["lead"])
+    names = all_of([_IN_WORDS[str(name)] for name in data["baseline"].values])
     if span is None:
-        return "At no lead time does it beat persistence, climatology and damped persistence."
+        return f"At no lead time does it beat {names}."
     return (
-        f"It beats persistence, climatology and damped persistence from lead time "
-        f"{_time(span[0], data)} to {_time(span[1], data)}."
+        f"It beats {names} from lead time {time_in_words(span[0], data)} to "
+        f"{time_in_words(span[1], data)}{_beyond_chance(data)}."
     )
+
+
+def _beyond_chance(data: xr.Dataset) -> str:
+    if "skill_low" not in data:
+        return ""
+    span = skilful_span(data["skill_low"], data["lead"])
+    if span is None:
+        return ", but at no lead time beyond sampling error (90 %, block bootstrap)"
+    return f", to {time_in_words(span[1], data)} beyond sampling error (90 %, block bootstrap)"
 
 
 def _variability(data: xr.Dataset) -> str:
@@ -151,14 +208,25 @@ def _cost(data: xr.Dataset) -> str:
     change = f"{ratio:.3g} times less" if ratio > 1 else f"{1 / ratio:.3g} times more"
     return (
         f"The full model took {full:.3g} s a run, the reduced one {reduced:.3g} s with decoding: "
-        f"{change}."
+        f"{change}.{_rival(data)}{_break_even(data)}"
     )
 
 
+def _rival(data: xr.Dataset) -> str:
+    if "coarse_factor" not in data.attrs:
+        return ""
+    return (
+        f" The full model on a grid {data.attrs['coarse_factor']} times coarser took "
+        f"{data.attrs['coarse_seconds']:.3g} s."
+    )
+
+
+def _break_even(data: xr.Dataset) -> str:
+    runs = data.attrs.get("break_even_runs", np.nan)
+    if not np.isfinite(runs):
+        return ""
+    return f" Training runs and fit are paid for after {runs:.0f} runs."
+
+
 def _last(data: xr.Dataset) -> str:
-    return _time(float(data["lead"][-1]), data)
-
-
-def _time(value: float, data: xr.Dataset) -> str:
-    unit = data.attrs["time_unit"]
-    return f"{value:.4g}" if unit in ("", "1") else f"{value:.4g} {unit}"
+    return time_in_words(float(data["lead"][-1]), data)

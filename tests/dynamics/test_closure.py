@@ -76,7 +76,7 @@ def test_training_through_the_solver_makes_good_slopes_that_are_not():
 
 def test_the_base_alone_is_kept_where_it_is_right():
     """Data of the base model with noise: the term could only fit the noise."""
-    t = np.linspace(0, 30, 150)
+    t = np.linspace(0, 30, 300)
     Z = swing(t, [1.0, 0.0], lambda _, z: [z[1], -z[0]])
     Z = Z + 0.05 * np.random.default_rng(0).normal(size=Z.shape)
     model = Closure(SPRING, (16,), **{**QUICK, "n_steps": 0}).fit(Z, t=t)

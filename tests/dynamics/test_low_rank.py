@@ -154,7 +154,7 @@ def test_spiral_flow_far_past_training(spiral):
     _, _, model = spiral
     t = np.linspace(0, 20, 50)
     run = rom.rollout(model, [1.0, 0.0], t).z
-    assert np.abs(run - linear(SPIRAL, t)).max() < 0.05
+    assert np.abs(run - linear(SPIRAL, t)).max() < 0.1  # of a first state of norm 1
 
 
 def test_weights_are_counted_as_they_are_kept(spiral):

@@ -323,12 +323,12 @@ def test_weak_matching_beats_slopes_where_states_are_noisy():
 
 
 def test_unrolled_runs_lower_the_error_of_long_runs():
-    """Started near from the slopes, what is trained on longer runs is better at them."""
-    t = np.linspace(0, 12, 150)
+    """Slopes of samples so far apart are off; runs through them are not."""
+    t = np.linspace(0, 12, 30)
     Z = linear(OSCILLATOR, t)
-    options = {"window": None, "max_iter": 25}
+    options = {"window": None, "max_iter": 40}
     near = quick(**options).fit(Z, t=t)
-    long = quick(**options, unroll=(12, 24), noise=0.0).fit(Z, t=t)
+    long = quick(**options, unroll=(3, 6), noise=0.0).fit(Z, t=t)
     assert error(long, Z, t) < 0.5 * error(near, Z, t)
 
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
 import pytest
 import xarray as xr
+from made_reports import complete
 
 import rom
-from rom.report.plots import MODEL, _mesh, plot_report, plot_rollout
+from rom.report.draw import INK, MODEL, MOST_COORDINATES
+from rom.report.panels import PANELS
+from rom.report.plots import _mesh, panel_svg, plot_report, plot_rollout
 
 T = np.arange(0, 20, 0.1)
 X = np.c_[np.cos(T), np.sin(T)] @ np.random.default_rng(0).normal(size=(2, 30))
@@ -28,32 +32,78 @@ def png(figure, path):
     return path.read_bytes()[:8]
 
 
+def axes_of(report):
+    """Axes of the panels of a report, by the panels' titles."""
+    figure = plot_report(report)
+    parts = figure.subfigs[0].subfigs if len(figure.subfigs) == 1 else figure.subfigs
+    return figure, {part.get_suptitle(): part.axes for part in parts if part.axes}
+
+
 def test_report_shows_the_figures_of_its_dataset(tmp_path):
     report = checked(growth=0.5)
     data = report.to_dataset()
-    figure = plot_report(report)
-    errors, skill, valid = figure.axes
+    figure, panels = axes_of(report)
+    errors, holding, valid, skill = (
+        panels[title][0]
+        for title in (
+            "Error growth",
+            "Rollouts that still hold",
+            "Valid time of each start",
+            "Skill over the baselines",
+        )
+    )
     model = curve(errors, "model (rms)")
     seen = data["rms_error"].values > 0
     assert np.array_equal(model.get_ydata()[seen], data["rms_error"].values[seen])
     assert curve(errors, "tolerance").get_ydata()[0] == data.attrs["tolerance"]
     assert np.array_equal(
-        curve(skill, "over climatology").get_ydata(), data["skill"].sel(baseline="climatology")
+        curve(skill, "climatology").get_ydata(), data["skill"].sel(baseline="climatology")
     )
     points = np.vstack([c.get_offsets() for c in valid.collections if len(c.get_offsets()) == 4])
     assert np.allclose(np.sort(points[:, 0]), data["start_time"])
     assert np.allclose(np.sort(points[:, 1]), np.sort(data["valid_time"]))
-    assert report.verdict in errors.get_title(loc="left")
+    share = curve(holding, "error below 0.4").get_ydata()
+    lead, first = data["lead"].values, np.where(data["exceeded"], data["valid_time"], np.inf)
+    assert np.array_equal(share, [100 * np.mean(first > t) for t in lead])
+    assert report.verdict in figure.get_suptitle()
     assert png(figure, tmp_path / "report.png") == b"\x89PNG\r\n\x1a\n"
+
+
+def test_every_panel_is_drawn_where_there_are_the_figures_for_it(tmp_path):
+    report = complete()
+    figure, panels = axes_of(report)
+    assert list(panels) == [panel.title for panel in PANELS]
+    assert len(panels["Spectra"]) == len(panels["Histograms"]) == MOST_COORDINATES
+    rollout = panels["One rollout"][0]
+    assert np.array_equal(curve(rollout, "reduced model").get_ydata(), report.data.latent_model[0])
+    band = rollout.collections[0].get_paths()[0].vertices[:, 1]
+    radius = report.data.band_radius[0].values
+    assert np.isclose(band.max(), (report.data.latent_model[0].values + radius).max())
+    assert png(figure, tmp_path / "complete.png")
 
 
 def test_a_model_that_blows_up_is_marked_and_leaves_the_scale_readable(tmp_path):
     report = checked(growth=30.0)
     assert not report.stable
-    errors, _, valid = plot_report(report).axes
-    assert errors.get_ylim()[1] <= 30
-    assert "left the bound or failed" in valid.get_legend_handles_labels()[1]
-    assert png(plot_report(report), tmp_path / "report.png")
+    figure, panels = axes_of(report)
+    assert panels["Error growth"][0].get_ylim()[1] <= 30
+    labels = panels["Valid time of each start"][0].get_legend_handles_labels()[1]
+    assert "left the bound or failed" in labels
+    assert png(figure, tmp_path / "report.png")
+
+
+def test_vector_pictures_keep_their_text_and_take_the_ink_of_the_page():
+    data = complete().data
+    for panel in PANELS:
+        svg = panel_svg(panel, data)
+        assert svg.startswith('<svg viewBox="0 0 ')
+        assert f'role="img" aria-label="{panel.title}"' in svg
+        assert "<text" in svg
+        assert INK not in svg
+        assert "currentColor" in svg
+    assert panel_svg(PANELS[0], data) == panel_svg(PANELS[0], data)
+    ids = [set(re.findall(r'id="([^"]*)"', panel_svg(PANELS[0], data, salt))) for salt in "ab"]
+    assert not ids[0] & ids[1]
 
 
 def polar():

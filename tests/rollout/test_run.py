@@ -146,11 +146,23 @@ def test_a_jump_in_the_field_that_holds_the_state_ends_the_run(size, status):
 
 
 def test_a_stiff_model_ends_by_its_budget():
-    stiff = rom.OperatorInference("A").fit([[1.0], [2.0]], [[-1e9], [-2e9]])
-    run = rom.rollout(stiff, [1.0], np.linspace(0, 10, 11), throw=False)
+    """z' = 1e9 (1 - z²) comes to z = 1, where its rate of decay is 2e9; its linear part is 0."""
+    stiff = rom.OperatorInference("cH").fit([[0.0], [1.0], [2.0]], [[1e9], [0.0], [-3e9]])
+    run = rom.rollout(stiff, [0.5], np.linspace(0, 10, 11), throw=False)
     assert run.status is Status.TOO_MANY_STEPS
     assert 0 < run.t_end < 10
     assert_ends_where_it_says(run)
+
+
+def test_stiff_linear_terms_are_left_to_the_exponential_method():
+    """z' = w - 1e9 z, w' = -w: z is w / (1e9 - 1) once its transient is over."""
+    A = np.array([[-1e9, 1.0], [0.0, -1.0]])
+    model, t = rom.OperatorInference.from_operators(A=A), np.linspace(0, 10, 11)
+    early = rom.rollout(model, [1.0, 1.0], t, stepper="dopri5", bound=10, throw=False)
+    assert early.status is Status.TOO_MANY_STEPS
+    run = rom.rollout(model, [1.0, 1.0], t, bound=10)
+    np.testing.assert_allclose(run.z[1:, 1], np.exp(-t[1:]), rtol=1e-7)
+    np.testing.assert_allclose(run.z[1:, 0], np.exp(-t[1:]) / (1e9 - 1), rtol=1e-7)
 
 
 def test_a_start_outside_the_bound_ends_at_once():
@@ -295,7 +307,7 @@ def test_a_map_takes_only_its_own_step():
 def test_the_package_is_the_function():
     assert callable(rom.rollout)
     assert list(inspect.signature(rom.rollout).parameters) == [
-        "dynamics", "z0", "t", "u", "stepper", "bound", "throw",
+        "dynamics", "z0", "t", "u", "stepper", "bound", "throw", "random_state",
     ]  # fmt: skip
     assert "Run a fitted latent model" in inspect.getdoc(rom.rollout)
     assert rom.rollout.Status is Status

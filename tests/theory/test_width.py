@@ -13,7 +13,7 @@ from rom.theory import coordinate_check, width_exponent
 X = torch.linspace(-1, 1, 24, dtype=torch.float64)[:, None] * torch.tensor([[1.0, -0.5]]).double()
 # So large that the initial output, which is larger in narrow networks, hardly counts.
 Y = 10 * torch.sin(3 * X[:, :1])
-WIDTHS = [32, 128, 512]
+WIDTHS = [64, 192, 512]
 
 
 class Scaled(nn.Module):
@@ -90,7 +90,7 @@ def test_the_standard_network_learns_more_per_step_of_adam_the_wider_it_is():
 @pytest.mark.parametrize(("gamma", "exponent"), [(1.0, -0.5), (0.75, -0.25), (0.5, 0.0)])
 def test_the_spread_of_the_initial_output_is_that_of_the_theory(gamma, exponent):
     build = lambda *at: (perceptron(*at, depth=1, gamma=gamma)[0], lambda: None)  # noqa: E731
-    table = coordinate_check(build, [16, 64, 256, 1024], X[::4], n_steps=0, n_seeds=60)
+    table = coordinate_check(build, [64, 128, 256, 1024], X[::4], n_steps=0, n_seeds=60)
     assert float(width_exponent(table.spread.sel(step=0))) == pytest.approx(exponent, abs=0.08)
 
 

@@ -1,0 +1,314 @@
+"""Drawings of a check, each into the figure it is given, from the dataset of a report."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rom.report.words import known, readable, with_unit
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import FigureBase
+
+Array = NDArray[np.float64]
+
+# Legible on white and on black; what is drawn as INK takes the colour of the reader's text.
+MODEL, FLOOR, INK, BAD = "#2f7fd6", "#808080", "#222222", "#d0432f"
+BASELINES = {
+    "persistence": "#d98a00",
+    "damped_persistence": "#9b59b6",
+    "climatology": "#2a9d5c",
+    "seasonal": "#12a0b0",
+    "coarse": "#c2577e",
+}
+# A model that blows up would otherwise leave no room for anything else.
+WORST_SHOWN = 30.0
+# Of latent coordinates only the first are drawn.
+MOST_COORDINATES = 3
+STYLE: dict[str, dict[str, Any]] = {
+    "truth": {"color": INK, "lw": 2.0, "alpha": 0.55, "label": "full model"},
+    "model": {"color": MODEL, "lw": 1.2, "label": "reduced model"},
+}
+
+
+# -- horizon ----------------------------------------------------------------------------------
+
+
+def errors(figure: FigureBase, data: xr.Dataset) -> None:
+    """Errors by lead time: of the model, its projection floor and the baselines."""
+    ax, lead = figure.subplots(), data["lead"].values
+    low, high = _quantiles(data["error"].values, 0.05, 0.95)
+    floor = np.sqrt((data["error_floor"].values ** 2).mean(axis=0))
+    ax.fill_between(lead, _positive(low), _positive(high), color=MODEL, alpha=0.2, lw=0)
+    for name in data["baseline"].values:
+        curve = data["baseline_error"].sel(baseline=name).values
+        ax.plot(lead, _positive(curve), color=_color(name), lw=1.2, label=readable(name))
+    ax.plot(lead, _positive(floor), color=FLOOR, ls="--", label="projection floor")
+    ax.plot(lead, _positive(data["rms_error"].values), color=MODEL, lw=2.2, label="model (rms)")
+    ax.axhline(data.attrs["tolerance"], color=INK, lw=0.8, ls=":", label="tolerance")
+    ax.set(xlabel=with_unit("lead time", data), ylabel="normalised error", yscale="log")
+    _log_range(ax)
+    _legend(ax)
+
+
+def holding(figure: FigureBase, data: xr.Dataset) -> None:
+    """Shares of the rollouts for which a first passage has not come yet."""
+    ax, lead = figure.subplots(), data["lead"].values
+    never = np.where(data["exceeded"], data["valid_time"], np.inf)
+    curves = [(f"error below {data.attrs['tolerance']:g}", never, MODEL, "-")]
+    if "useful_horizon" in data and known(data["useful_horizon"]):
+        label = f"{data['error_bound'].attrs.get('kind', '')} bound below it".lstrip()
+        curves.append((label, _beyond(data["useful_horizon"].values, lead), BAD, "--"))
+    if "left_range" in data:
+        left = data["left_range"].values
+        curves.append(("in training range", np.where(np.isnan(left), np.inf, left), INK, ":"))
+    for label, passage, color, style in curves:
+        share = (passage > lead[:, None]).mean(axis=1)
+        ax.step(lead, 100 * share, color=color, ls=style, where="post", label=label)
+    ax.set(xlabel=with_unit("lead time", data), ylabel="rollouts [%]", ylim=(0, 103))
+    ax.margins(x=0)
+    unit = float(data.get("lyapunov_time", np.nan))
+    if np.isfinite(unit):
+        top = ax.secondary_xaxis(
+            "top", functions=(partial(np.multiply, 1 / unit), partial(np.multiply, unit))
+        )
+        top.set_xlabel("Lyapunov times")
+    ax.legend(loc="lower left", fontsize="small", framealpha=0.7)
+
+
+def valid_times(figure: FigureBase, data: xr.Dataset) -> None:
+    """Valid time of each start; those that failed are marked."""
+    ax = figure.subplots()
+    start, time = data["start_time"].values, data["valid_time"].values
+    exceeded, bounded = data["exceeded"].values, data["bounded"].values
+    groups = [
+        ("within the tolerance to the end", ~exceeded & bounded, MODEL, "o", MODEL),
+        ("tolerance exceeded", exceeded & bounded, MODEL, "o", "none"),
+        ("left the bound or failed", ~bounded, BAD, "X", BAD),
+    ]
+    for label, chosen, color, marker, face in groups:
+        if chosen.any():
+            ax.vlines(start[chosen], 0, time[chosen], color=color, alpha=0.35)
+            ax.scatter(
+                start[chosen],
+                time[chosen],
+                s=18,
+                marker=marker,
+                c=face,
+                edgecolors=color,
+                label=label,
+            )
+    ax.axhline(float(data["lead"][-1]), color=INK, lw=0.8, ls=":", label="horizon")
+    ax.set(xlabel=with_unit("start", data), ylabel=with_unit("valid time", data))
+    ax.set_ylim(0, 1.08 * float(data["lead"][-1]))
+    _legend(ax)
+
+
+# -- bounds -----------------------------------------------------------------------------------
+
+
+def bound(figure: FigureBase, data: xr.Dataset) -> None:
+    """The bound on the error beside the error itself, by lead time."""
+    ax, lead = figure.subplots(), data["lead"].values
+    kind = data["error_bound"].attrs.get("kind", "")
+    for name, color, label in (
+        ("error_bound", BAD, f"{kind} bound"),
+        ("error_dynamics", MODEL, "true error"),
+    ):
+        low, middle, high = _quantiles(data[name].values, 0.05, 0.5, 0.95)
+        ax.fill_between(lead, _positive(low), _positive(high), color=color, alpha=0.2, lw=0)
+        ax.plot(lead, _positive(middle), color=color, lw=1.8, label=label)
+    ax.axhline(data.attrs["tolerance"], color=INK, lw=0.8, ls=":", label="tolerance")
+    ax.set(xlabel=with_unit("lead time", data), ylabel="normalised error", yscale="log")
+    _log_range(ax)
+    _legend(ax)
+
+
+def growth(figure: FigureBase, data: xr.Dataset) -> None:
+    """Growth of a small change of the initial state, by lead time."""
+    ax = figure.subplots()
+    growth = _positive(data["perturbation_growth"].values)
+    ax.plot(data["lead"], growth, color=MODEL)
+    ax.axhline(1, color=INK, lw=0.8, ls=":")
+    scale = "log" if np.nanmax(growth) > 10 * np.nanmin(growth) else "linear"
+    ax.set(xlabel=with_unit("lead time", data), ylabel="growth factor", yscale=scale)
+    ax.margins(x=0)
+
+
+# -- the long run -----------------------------------------------------------------------------
+
+
+def spectra(figure: FigureBase, data: xr.Dataset) -> None:
+    """Power spectra of model and truth, one coordinate below the other."""
+    frequency = data["spectrum_frequency"]
+    axes = _by_coordinate(figure, data["spectrum_truth"])
+    for k, ax in axes:
+        f = (frequency.isel(coordinate=k) if "coordinate" in frequency.dims else frequency).values
+        for name, style in STYLE.items():
+            power = data[f"spectrum_{name}"].isel(coordinate=k).values
+            ax.plot(f[f > 0], _positive(power)[f > 0], **style)
+        ax.set(xscale="log", yscale="log")
+        ax.tick_params(which="minor", labelleft=False, labelbottom=False)
+        ax.margins(x=0)
+    simple = str(data.attrs.get("time_unit")).isalpha()
+    ax.set_xlabel(with_unit("frequency", data, "1/{}" if simple else "1/({})"))
+    figure.supylabel("power", fontsize="medium")
+    _legend(axes[0][1])
+
+
+def histograms(figure: FigureBase, data: xr.Dataset) -> None:
+    """Histograms of model and truth, one coordinate below the other."""
+    axes = _by_coordinate(figure, data["histogram_truth"])
+    for k, ax in axes:
+        edges = data["histogram_edges"].isel(coordinate=k).values
+        for name, style in STYLE.items():
+            ax.stairs(data[f"histogram_{name}"].isel(coordinate=k).values, edges, **style)
+        ax.set_yticks([])
+        ax.margins(x=0)
+    ax.set_xlabel("value")
+    figure.supylabel("density", fontsize="medium")
+    _legend(axes[0][1])
+
+
+def invariants(figure: FigureBase, data: xr.Dataset) -> None:
+    """Drift of each invariant, by lead time."""
+    ax, drift = figure.subplots(), data["invariant_drift"]
+    for name in drift["invariant"].values:
+        values = np.abs(drift.sel(invariant=name).values)
+        ax.plot(data["lead"], _positive(values), label=readable(name))
+    ax.set(xlabel=with_unit("lead time", data), ylabel="relative drift", yscale="log")
+    ax.margins(x=0)
+    _legend(ax)
+
+
+# -- bands and skill --------------------------------------------------------------------------
+
+
+def rollout(figure: FigureBase, data: xr.Dataset) -> None:
+    """Latent coordinates of one start, with the band about the forecast where there is one."""
+    lead = data["lead"].values
+    axes = _by_coordinate(figure, data["latent_truth"])
+    for k, ax in axes:
+        truth, model = (data[f"latent_{n}"].isel(coordinate=k).values for n in ("truth", "model"))
+        if "band_radius" in data:
+            radius, level = data["band_radius"].isel(coordinate=k).values, data.band_radius.level
+            label = f"{100 * level:g} % band"
+            ax.fill_between(lead, model - radius, model + radius, color=MODEL, alpha=0.2, lw=0)
+            ax.fill([], [], color=MODEL, alpha=0.2, lw=0, label=label)
+        ax.plot(lead, truth, **STYLE["truth"])
+        ax.plot(lead, model, **STYLE["model"])
+        low, high = np.nanmin(truth), np.nanmax(truth)
+        ax.set_ylim(low - (high - low) / 2, high + (high - low) / 2)  # the band may be far wider
+        ax.margins(x=0)
+    ax.set_xlabel(with_unit("lead time", data))
+    _legend(axes[0][1])
+
+
+def bands(figure: FigureBase, data: xr.Dataset) -> None:
+    """Half-width of the bands by lead time, one line a coordinate."""
+    ax, radius = figure.subplots(), data["band_radius"]
+    n = radius.sizes["coordinate"]
+    for k in range(min(n, MOST_COORDINATES)):
+        shade = 1 - 0.3 * k
+        ax.plot(
+            data["lead"],
+            radius.isel(coordinate=k),
+            color=MODEL,
+            alpha=shade,
+            label=_name(radius, k),
+        )
+    if n > MOST_COORDINATES:
+        mean = np.sqrt((radius**2).mean("coordinate"))
+        ax.plot(data["lead"], mean, color=INK, ls="--", label=f"rms of all {n}")
+    ax.set(xlabel=with_unit("lead time", data), ylabel="half-width")
+    ax.set_ylim(bottom=0)
+    ax.margins(x=0)
+    _legend(ax)
+
+
+def skill(figure: FigureBase, data: xr.Dataset) -> None:
+    """Skill over each baseline, by lead time, with its interval."""
+    ax, lead = figure.subplots(), data["lead"].values
+    for name in data["baseline"].values:
+        at, color = {"baseline": name}, _color(name)
+        if "skill_low" in data:
+            low, high = (data[f"skill_{end}"].sel(at).values for end in ("low", "high"))
+            ax.fill_between(lead, low, high, color=color, alpha=0.18, lw=0)
+        ax.plot(lead, data["skill"].sel(at).values, color=color, label=readable(name))
+    ax.axhline(0, color=INK, lw=0.8)
+    ax.set(xlabel=with_unit("lead time", data), ylabel="skill", ylim=(-1, 1.05))
+    ax.margins(x=0)
+    _legend(ax)
+
+
+def crps(figure: FigureBase, data: xr.Dataset) -> None:
+    """Score of the model's ensemble beside the climatology's, by lead time."""
+    ax = figure.subplots()
+    ax.plot(data["lead"], data["crps"], color=MODEL, label="model's ensemble")
+    if "crps_climatology" in data:
+        color = BASELINES["climatology"]
+        ax.plot(data["lead"], data["crps_climatology"], color=color, label="climatology")
+    ax.set(xlabel=with_unit("lead time", data), ylabel="CRPS")
+    ax.set_ylim(bottom=0)
+    ax.margins(x=0)
+    _legend(ax)
+
+
+# -- helpers ----------------------------------------------------------------------------------
+
+
+def _by_coordinate(figure: FigureBase, variable: xr.DataArray) -> list[tuple[int, Axes]]:
+    n = min(variable.sizes["coordinate"], MOST_COORDINATES)
+    axes = figure.subplots(n, squeeze=False)[:, 0]
+    for k, ax in enumerate(axes):
+        at = {"transform": ax.transAxes, "ha": "right", "va": "top", "fontsize": "small"}
+        ax.text(0.99, 0.97, _name(variable, k), **at)
+    return list(enumerate(axes))
+
+
+def _name(variable: xr.DataArray, k: int) -> str:
+    if "coordinate" not in variable.coords:
+        return f"coordinate {k}"
+    name = variable["coordinate"].values[k]
+    return readable(name) if isinstance(name, str) else f"coordinate {name}"
+
+
+def _color(baseline: Any) -> str:
+    return BASELINES.get(str(baseline), FLOOR)
+
+
+def _positive(values: Any) -> Array:
+    """Values a logarithm can show: the error at the first lead time may be exactly zero."""
+    values = np.asarray(values, dtype=np.float64)
+    return np.where((values > 0) & np.isfinite(values), values, np.nan)
+
+
+def _quantiles(rows: Array, *levels: float) -> Array:
+    """Quantiles over the starts by lead time, where a rollout that has ended is worse than any."""
+    worst = np.where(np.isnan(rows), np.inf, rows)
+    return np.asarray(np.quantile(worst, levels, axis=0, method="inverted_cdf"))
+
+
+def _log_range(ax: Axes) -> None:
+    """Leave out what a logarithm shows of a first error near zero, and of a blow-up."""
+    seen = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in ax.lines])
+    low, high = ax.get_ylim()
+    usual = np.nanquantile(seen, 0.02) / 2  # the tolerance, at least, is a number
+    ax.set_ylim(max(low, usual), min(high, WORST_SHOWN))
+    ax.margins(x=0)
+
+
+def _beyond(passage: Array, lead: Array) -> Array:
+    """First passages, infinite where the last lead time was reached without one."""
+    return np.where(passage >= lead[-1], np.inf, passage)
+
+
+def _legend(ax: Axes) -> None:
+    """What the lines are, above the axes."""
+    style = {"ncols": 2, "fontsize": "small", "frameon": False, "columnspacing": 1.0}
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, **style)

@@ -1,0 +1,152 @@
+"""The parts of a check that are drawn: one list for the page, the notebook and the figure.
+
+A panel draws into the figure it is given, from the dataset of a report, and is left out where the
+variables it needs are absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from rom.report import draw
+from rom.report.draw import MOST_COORDINATES
+from rom.report.words import known
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import FigureBase
+
+
+# Curves are drawn through at most so many lead times.
+MOST_LEADS = 400
+
+
+class Panel(NamedTuple):
+    """A picture of a check, under which heading it stands, and what it takes."""
+
+    title: str
+    section: str
+    needs: tuple[str, ...]
+    draw: Callable[[FigureBase, xr.Dataset], None]
+    says: Callable[[xr.Dataset], str]
+
+
+def panels_of(data: xr.Dataset) -> list[Panel]:
+    """The panels for which a check has the figures."""
+    return [p for p in PANELS if all(name in data and known(data[name]) for name in p.needs)]
+
+
+def thinned(data: xr.Dataset) -> xr.Dataset:
+    """At most :data:`MOST_LEADS` lead times, evenly spread, the last of all among them."""
+    n = data.sizes["lead"]
+    rows = np.unique(np.linspace(0, n - 1, min(n, MOST_LEADS)).round().astype(int))
+    return data.isel(lead=rows)
+
+
+def _some(variable: xr.DataArray) -> str:
+    n = variable.sizes["coordinate"]
+    return f" The first {MOST_COORDINATES} of {n} coordinates." if n > MOST_COORDINATES else ""
+
+
+def _says_bound(data: xr.Dataset) -> str:
+    attrs = data["error_bound"].attrs
+    text = f"Bound on what the dynamics add to the projection, {attrs.get('kind', '')}"
+    if attrs.get("reason"):
+        text += f" ({str(attrs['reason']).rstrip('.')})"
+    if "effectivity" in data and known(data["effectivity"]):
+        text += f"; at the median {float(data['effectivity'].median()):.3g} times the true error"
+    return text + ". Shaded: 90 % of the rollouts."
+
+
+def _says_bands(data: xr.Dataset) -> str:
+    a = data["band_radius"].attrs
+    text = "Half-width of bands about the forecast that hold over the whole rollout at once."
+    if "coverage" in a:
+        text += (
+            f" Asked for {100 * a['level']:g} %, they held in {100 * a['coverage']:.1f} % of "
+            f"{a['n_test']} rollouts not used to set them (95 % interval "
+            f"{100 * a['coverage_low']:.1f} to {100 * a['coverage_high']:.1f} %)."
+        )
+    return text
+
+
+PANELS = (
+    Panel(
+        "One rollout",
+        "Horizon",
+        ("latent_truth", "latent_model"),
+        draw.rollout,
+        lambda d: "Latent coordinates from the first start." + _some(d["latent_truth"]),
+    ),
+    Panel(
+        "Error growth",
+        "Horizon",
+        ("error", "rms_error", "baseline_error", "error_floor"),
+        draw.errors,
+        lambda d: "Error 1 is that of forecasting the climatology. Shaded: 90 % of the rollouts.",
+    ),
+    Panel(
+        "Rollouts that still hold",
+        "Horizon",
+        ("valid_time", "exceeded"),
+        draw.holding,
+        lambda d: f"Share of {d.sizes['start']} rollouts, by lead time.",
+    ),
+    Panel(
+        "Valid time of each start",
+        "Horizon",
+        ("valid_time", "start_time"),
+        draw.valid_times,
+        lambda d: "How long the error stayed within the tolerance.",
+    ),
+    Panel("Error bound", "Bounds", ("error_bound", "error_dynamics"), draw.bound, _says_bound),
+    Panel(
+        "Growth of a small error",
+        "Bounds",
+        ("perturbation_growth",),
+        draw.growth,
+        lambda d: "The worst found, by search, for a change of the initial state by 1 %.",
+    ),
+    Panel(
+        "Spectra",
+        "Long run",
+        ("spectrum_frequency", "spectrum_model", "spectrum_truth"),
+        draw.spectra,
+        lambda d: "Power by frequency, in the long run." + _some(d["spectrum_truth"]),
+    ),
+    Panel(
+        "Histograms",
+        "Long run",
+        ("histogram_edges", "histogram_model", "histogram_truth"),
+        draw.histograms,
+        lambda d: "Values taken in the long run." + _some(d["histogram_truth"]),
+    ),
+    Panel(
+        "Drift of invariants",
+        "Long run",
+        ("invariant_drift",),
+        draw.invariants,
+        lambda d: "What the full model keeps, and the model should.",
+    ),
+    Panel("Width of the bands", "Bands", ("band_radius",), draw.bands, _says_bands),
+    Panel(
+        "Skill over the baselines",
+        "Skill",
+        ("skill",),
+        draw.skill,
+        lambda d: (
+            "1 is perfect, 0 no better than the baseline."
+            + (" Shaded: 90 % intervals of a block bootstrap." if "skill_low" in d else "")
+        ),
+    ),
+    Panel(
+        "Ensemble score",
+        "Skill",
+        ("crps",),
+        draw.crps,
+        lambda d: "Continuous ranked probability score: the lower, the better.",
+    ),
+)

@@ -1,0 +1,240 @@
+"""The figures of a check that are read rather than seen: tiles, tables and a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from rom.report.words import number, readable, time_in_words
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from rom.rollout import StabilityReport
+
+# Most rows of a table of exponents.
+MOST_EXPONENTS = 6
+
+
+class Tile(NamedTuple):
+    """A figure worth knowing first."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+class Table(NamedTuple):
+    """Cells of text. The first of a row is its name."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    folded: str = ""
+    """If given, what stands on the handle of a table that is folded away."""
+
+
+def tiles(data: xr.Dataset) -> list[Tile]:
+    """What is most worth knowing of a check; `data` as that of a report."""
+    return [
+        tile
+        for make in (_reliable, _valid, _bound, _band, _statistics, _lyapunov, _range, _speed)
+        if (tile := make(data)) is not None
+    ]
+
+
+def _reliable(data: xr.Dataset) -> Tile | None:
+    to = data.attrs.get("reliable_time", np.nan)
+    if np.isnan(to):
+        return None
+    words = time_in_words(to, data) if to > float(data["lead"][0]) else "no time"
+    return Tile("Reliable to", words, f"at level {100 * data.attrs['level']:g} %")
+
+
+def _valid(data: xr.Dataset) -> Tile:
+    valid = data["valid_time"]
+    more = "" if bool(data["exceeded"].mean() > 0.5) else "≥ "
+    note = f"of {data.sizes['start']} rollouts"
+    unit = float(data.get("lyapunov_time", np.nan))
+    if np.isfinite(unit):
+        note = f"{float(valid.median()) / unit:.3g} Lyapunov times"
+    return Tile("Median valid time", more + time_in_words(valid.median(), data), note)
+
+
+def _bound(data: xr.Dataset) -> Tile | None:
+    if "useful_horizon" not in data or not np.isfinite(data["useful_horizon"]).any():
+        return None
+    kind = str(data["error_bound"].attrs.get("kind", ""))
+    horizon = float(data["useful_horizon"].median())
+    return Tile("Bound below tolerance", f"to {time_in_words(horizon, data)}", f"{kind}; median")
+
+
+def _band(data: xr.Dataset) -> Tile | None:
+    if "band_radius" not in data or "coverage" not in data["band_radius"].attrs:
+        return None
+    a = data["band_radius"].attrs
+    between = f"{100 * a['coverage_low']:.0f} to {100 * a['coverage_high']:.0f} %"
+    return Tile(f"{100 * a['level']:g} % bands held", f"{100 * a['coverage']:.1f} %", between)
+
+
+def _statistics(data: xr.Dataset) -> Tile | None:
+    if "statistics_kept" not in data:
+        return None
+    kept = [words == "kept" for words in _kept(data)]
+    return Tile("Statistics kept", f"{sum(kept)} of {len(kept)}", "within sampling error")
+
+
+def _lyapunov(data: xr.Dataset) -> Tile | None:
+    pair = [data.get(f"lyapunov_{name}") for name in ("model", "truth")]
+    if pair[0] is None or not pair[0].size:
+        return None
+    if not np.isfinite(pair[0][0]):
+        return None
+    note = "" if pair[1] is None else f"full model {float(pair[1][0]):.3g}"
+    return Tile("Largest exponent", f"{float(pair[0][0]):.3g}", note)
+
+
+def _range(data: xr.Dataset) -> Tile | None:
+    if "left_range" not in data:
+        return None
+    stayed = np.isnan(data["left_range"].values)
+    return Tile(
+        "Stayed in training range",
+        f"{int(stayed.sum())} of {stayed.size}",
+        f"its {data.attrs.get('range_kind', 'range')}",
+    )
+
+
+def _speed(data: xr.Dataset) -> Tile | None:
+    ratio = float((data["full_seconds"] / data["reduced_seconds"]).median())
+    if not np.isfinite(ratio):
+        return None
+    return Tile("Time of a run", f"{ratio:.3g} × less" if ratio > 1 else f"{1 / ratio:.3g} × more")
+
+
+# -- tables -----------------------------------------------------------------------------------
+
+
+def statistics_table(data: xr.Dataset) -> Table | None:
+    """Distances to the full model's long-run statistics, beside their sampling errors."""
+    if "distance" not in data:
+        return None
+    columns = (data[name].values for name in ("statistic", "distance", "sampling_error"))
+    rows = [
+        (readable(name), number(distance), number(error), words)
+        for name, distance, error, words in zip(*columns, _kept(data), strict=True)
+    ]
+    return Table(("statistic", "distance", "by chance", ""), rows)
+
+
+def _kept(data: xr.Dataset) -> list[str]:
+    kept = data["statistics_kept"].values
+    known = data["statistics_known"].values if "statistics_known" in data else np.ones_like(kept)
+    words = np.where(known, np.where(kept, "kept", "not kept"), "not known")
+    return [str(word) for word in words]
+
+
+def exponents_table(data: xr.Dataset) -> Table | None:
+    """Lyapunov exponents and dimension of the model beside the full model's."""
+    names = [
+        n
+        for n in ("model", "truth")
+        if f"lyapunov_{n}" in data and bool(np.isfinite(data[f"lyapunov_{n}"]).any())
+    ]
+    if not names:
+        return None
+    columns = [data[f"lyapunov_{n}"].values[:MOST_EXPONENTS] for n in names]
+    rows = [
+        (f"exponent {k + 1}", *(number(c[k], 4) if k < len(c) else "" for c in columns))
+        for k in range(max(map(len, columns)))
+    ]
+    dimension = [float(data.get(f"kaplan_yorke_{n}", np.nan)) for n in names]
+    rows.append(("Kaplan–Yorke dimension", *(number(d, 4) for d in dimension)))
+    heads = {"model": "reduced model", "truth": "full model"}
+    return Table(("", *(heads[n] for n in names)), rows)
+
+
+def cost_table(data: xr.Dataset) -> Table | None:
+    """What a run takes, of the full and of the reduced model."""
+    attrs = data.attrs
+    full, reduced = (float(data[f"{name}_seconds"].median()) for name in ("full", "reduced"))
+    rows = [
+        ("time of a run", _seconds(full), _seconds(reduced)),
+        ("operations", "", _number(attrs.get("reduced_flops"))),
+        ("memory", _bytes(attrs.get("full_bytes")), _bytes(attrs.get("reduced_bytes"))),
+        ("time of the fit", "", _seconds(attrs.get("fit_seconds"))),
+        ("runs that pay for it", "", _number(attrs.get("break_even_runs"))),
+    ]
+    rows = [row for row in rows if any(row[1:])]
+    return Table(("", "full model", "reduced model"), rows) if rows else None
+
+
+def starts_table(data: xr.Dataset) -> Table:
+    """How each rollout went."""
+    columns = ("start_time", "valid_time", "exceeded", "status", "end_lead")
+    rows = [
+        (
+            f"{start:.6g}",
+            ("" if exceeded else "≥ ") + f"{valid:.4g}",
+            f"{str(status).lower().replace('_', ' ')}, lead time {end:.4g}",
+        )
+        for start, valid, exceeded, status, end in zip(
+            *(data[name].values for name in columns), strict=True
+        )
+    ]
+    return Table(("start", "valid time", "rollout"), rows, f"All {len(rows)} rollouts")
+
+
+def comparison_table(reports: Mapping[str, StabilityReport]) -> Table:
+    """Several models, one a row, by the same figures.
+
+    Parameters
+    ----------
+    reports : mapping of str to StabilityReport
+        By the models' names.
+
+    Returns
+    -------
+    Table
+        Columns that no report fills are left out.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for name, report in reports.items():
+        data = report.to_dataset()
+        last = np.nan_to_num(data["rms_error"].values[-1], nan=np.inf)
+        found[name] = {"verdict": report.verdict, "rms error at the end": number(last)}
+        found[name] |= {tile.label.lower(): tile.value for tile in tiles(data)}
+    columns = list(dict.fromkeys(column for row in found.values() for column in row))
+    rows = [(name, *(row.get(column, "") for column in columns)) for name, row in found.items()]
+    return Table(("model", *columns), rows)
+
+
+def as_text(table: Table) -> str:
+    """A table for a terminal, its columns aligned."""
+    lines = [tuple(table.head), *map(tuple, table.rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _seconds(value: Any) -> str:
+    return "" if value is None or not np.isfinite(value) else f"{value:.3g} s"
+
+
+def _number(value: Any) -> str:
+    if value is None or np.isnan(value):
+        return ""
+    return f"{value:.3g}" if np.isfinite(value) else "never"
+
+
+def _bytes(value: Any) -> str:
+    if value is None or not np.isfinite(value):
+        return ""
+    return next(
+        f"{value / size:.3g} {unit}"
+        for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes"))
+        if value >= size or size == 1
+    )

@@ -1,0 +1,81 @@
+"""The rival of a reduced model: the full one on a grid so coarse that it costs as much."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rom.base import FullModel, HasCoarser
+
+FACTORS = (64, 32, 16, 8, 4, 2)
+
+
+class Rival(NamedTuple):
+    """A coarse full model."""
+
+    model: FullModel
+    factor: int
+    """By which its grid is coarser."""
+    seconds: float
+    """What one run took."""
+
+
+def at_equal_cost(
+    full: FullModel,
+    x0: NDArray[np.float64],
+    t: NDArray[np.float64],
+    u: NDArray[np.float64] | None,
+    budget: float,
+) -> Rival | None:
+    """The finest coarsening of a full model whose run takes no longer than `budget`.
+
+    Where all take longer, the cheapest: the comparison then favours the full model.
+
+    Parameters
+    ----------
+    full : FullModel
+        One that says how to make itself coarser, see :class:`rom.base.HasCoarser`.
+    x0, t, u
+        A run to measure by, as in ``full.simulate``.
+    budget : float
+        Seconds.
+
+    Returns
+    -------
+    Rival or None
+        None if the model cannot be made coarser, or no coarse run stays finite.
+
+    Examples
+    --------
+    >>> from rom.fom import Burgers, Lorenz63
+    >>> full = Burgers(n=256, viscosity=0.02)
+    >>> t = np.linspace(0, 0.1, 3)
+    >>> at_equal_cost(full, full.initial_state().values, t, None, budget=0.0).factor
+    64
+    >>> at_equal_cost(full, full.initial_state().values, t, None, budget=60.0).factor
+    2
+    >>> at_equal_cost(Lorenz63(), [1.0, 1.0, 1.0], t, None, budget=1.0) is None
+    True
+    """
+    best: Rival | None = None
+    if not isinstance(full, HasCoarser):
+        return best
+    for factor in FACTORS:
+        try:
+            model = full.coarser(factor)
+        except ValueError:  # too few points would be left
+            continue
+        try:
+            model.simulate(x0, t[:2], u=None if u is None else u[:2])  # compiles, where it must
+            begin = perf_counter()
+            model.simulate(x0, t, u=u)
+        except FloatingPointError:  # so coarse that it blows up
+            continue
+        seconds = perf_counter() - begin
+        if best is not None and seconds > budget:
+            break
+        best = Rival(model, factor, seconds)
+    return best

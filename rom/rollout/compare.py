@@ -1,0 +1,135 @@
+"""One rollout beside the truth and the simple forecasts: sums of squares by lead time."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rom.base import Compressor
+from rom.rollout.baselines import Climate
+from rom.rollout.cost import timed_rollout
+from rom.rollout.result import Rollout, Status
+from rom.rollout.run import rollout
+from rom.rollout.skill import anomaly_correlation
+from rom.rollout.truths import Truth
+
+Array = NDArray[np.float64]
+
+# How many horizons a rollout is carried on for, past the end of the reference, to see it stay.
+LONG_RUN = 10
+# States are compared this many bytes at a time.
+BLOCK_BYTES = 64 * 2**20
+
+
+class Comparison(NamedTuple):
+    """One start: the rollout against the truth."""
+
+    lead: Array
+    run: Rollout
+    truth: Array
+    """Latent states (n_lead, rank) of the truth, projected."""
+    row: Array
+    """Its first state (n_space,), as the compressor sees it."""
+    squares: dict[str, Array]
+    """Sums over space by lead time: of ``error``, ``error_floor``, ``error_dynamics``,
+    ``variability``, and of the error of each baseline."""
+    anomaly_correlation: Array
+    full_seconds: float
+    reduced_seconds: float
+    long_run_size: float
+    start: float
+    """Time of the start."""
+
+
+def compare(model: Any, climate: Climate, truth: Truth, bound: float | None) -> Comparison:
+    """Roll out from the truth's first state, and measure."""
+    compressor, rows = model.compressor_, truth.rows
+    Z = compressor.transform(rows)
+    if np.isnan(truth.seconds):
+        run = rollout(model.dynamics_, Z[0], truth.t, u=truth.u, bound=bound, throw=False)
+        seconds = np.nan
+    else:
+        run, seconds = timed_rollout(model, Z[0], truth.t, truth.u, bound)
+    lead = truth.t - truth.t[0]
+    latent = climate.forecasts(Z[0], truth.t)
+    width = max(1, BLOCK_BYTES // (8 * rows.shape[1]))
+    blocks = [
+        _by_lead(compressor, climate, truth, Z, run.z, latent, slice(i, i + width))
+        for i in range(0, len(rows), width)
+    ]
+    found = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    return Comparison(
+        lead=lead,
+        run=run,
+        truth=Z,
+        row=rows[0],
+        anomaly_correlation=found.pop("anomaly_correlation"),
+        squares=found,
+        full_seconds=truth.seconds,
+        reduced_seconds=seconds,
+        long_run_size=_long_run_size(model, climate, truth, run),
+        start=float(truth.t[0]),
+    )
+
+
+def _by_lead(
+    compressor: Compressor,
+    climate: Climate,
+    truth: Truth,
+    Z: Array,
+    z: Array,
+    latent: dict[str, Array],
+    part: slice,
+) -> dict[str, Array]:
+    """Sums over space at the lead times `part`; `latent` holds forecasts by baselines."""
+    rows = truth.rows[part]
+    forecast, projected = decode(compressor, z[part]), compressor.inverse_transform(Z[part])
+    anomaly, forecast_anomaly = rows - climate.mean_row, forecast - climate.mean_row
+    squares = {
+        "error": _squares(forecast - rows),
+        "error_floor": _squares(projected - rows),
+        "error_dynamics": _squares(forecast - projected),
+        "variability": _squares(forecast_anomaly),
+        "persistence": _squares(truth.rows[0] - rows),
+        "climatology": _squares(anomaly),
+        "anomaly_correlation": anomaly_correlation(forecast_anomaly, anomaly),
+    }
+    for name, states in latent.items():
+        squares[name] = _squares(compressor.inverse_transform(states[part]) - rows)
+    if truth.coarse is not None:
+        squares["coarse"] = _squares(truth.coarse[part] - rows)
+    return squares
+
+
+def _long_run_size(model: Any, climate: Climate, truth: Truth, run: Rollout) -> float:
+    """Largest state, over that in training, of the rollout carried on to ten horizons.
+
+    Infinite where it ends early, NaN where it cannot be carried on since the inputs are unknown.
+    """
+    if run.status is not Status.COMPLETED:
+        return np.inf
+    if truth.u is not None:
+        return np.nan
+    n = (LONG_RUN - 1) * (len(run.t) - 1)
+    t = np.arange(n + 1) * (run.t[-1] - run.t[0]) / (len(run.t) - 1)
+    longer = rollout(model.dynamics_, run.z[-1], t, bound=run.bound, throw=False)
+    if longer.status is not Status.COMPLETED:
+        return np.inf
+    largest = np.linalg.norm(model.latent_ - climate.mean, axis=1).max()
+    states = np.concatenate([run.z, longer.z]) - climate.mean
+    return float(np.linalg.norm(states, axis=1).max() / largest)
+
+
+def decode(compressor: Compressor, z: Array) -> Array:
+    """States of a rollout, NaN after its end without showing the compressor any NaN."""
+    reached = np.isfinite(z).all(axis=1)
+    states = compressor.inverse_transform(z[reached])
+    out = np.full((len(z), states.shape[1]), np.nan)
+    out[reached] = states
+    return out
+
+
+def _squares(rows: Array) -> Array:
+    return np.sum(rows.astype(np.float64) ** 2, axis=1)

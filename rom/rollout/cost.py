@@ -1,0 +1,112 @@
+"""What a rollout costs beside the full model's run, and how many runs pay for the making."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rom.base import Compressor, Dynamics, HasPolynomial
+from rom.rollout.result import Rollout
+from rom.rollout.run import rollout
+
+Array = NDArray[np.float64]
+
+# Evaluations of the right-hand side per step. The seventh stage of Dormand and Prince is the first
+# of the next step.
+EVALUATIONS = {"continuous": 6, "discrete": 1}
+
+
+def timed_rollout(
+    model: Any, z0: Array, t: Array, u: Array | None, bound: float | None = None
+) -> tuple[Rollout, float]:
+    """A rollout of a fitted ROM, and the seconds that it and its decoding took."""
+    options: dict[str, Any] = {"bound": bound, "throw": False}
+    # Compiles, where it must.
+    rollout(model.dynamics_, z0, t[:1], u=None if u is None else u[:1], **options)
+    begin = perf_counter()
+    run = rollout(model.dynamics_, z0, t, u=u, **options)
+    model.decode(run.z)
+    return run, perf_counter() - begin
+
+
+def flops(dynamics: Dynamics, compressor: Compressor, n_steps: int, n_outputs: int) -> float:
+    """Floating-point operations of a rollout and its decoding, to leading order.
+
+    Parameters
+    ----------
+    dynamics, compressor
+        Fitted. A polynomial is evaluated term by term, only those present; any other model and
+        any compressor is taken to multiply and add each number it holds once per state.
+    n_steps, n_outputs : int
+        Steps taken, and states decoded.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    Three states of a growth ``dz/dt = z`` by two steps of six evaluations, a product and a sum
+    each, and what it takes to copy the one coordinate.
+
+    >>> import rom
+    >>> growth = rom.OperatorInference("A").fit([[1.0], [2.0]], [[1.0], [2.0]])
+    >>> flops(growth, rom.Identity().fit([[1.0], [2.0]]), n_steps=2, n_outputs=3)
+    24.0
+    """
+    polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
+    if polynomial is None:
+        evaluation = 2 * n_numbers(dynamics)
+    else:
+        present = polynomial.coef != 0
+        products = np.maximum(polynomial.exponents.sum(axis=1) - 1, 0)[present.any(axis=0)]
+        evaluation = int(products.sum()) + 2 * int(present.sum())
+    steps = EVALUATIONS[dynamics.time] * n_steps * evaluation
+    return float(steps + 2 * n_outputs * n_numbers(compressor))
+
+
+def n_numbers(fitted: Any) -> int:
+    """How many numbers a fitted estimator holds in arrays."""
+    return sum(
+        array.size
+        for name, value in vars(fitted).items()
+        if name.endswith("_")
+        for array in _arrays(value)
+    )
+
+
+def _arrays(value: Any) -> Iterable[NDArray]:
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _arrays(item)
+
+
+def break_even(offline: float, full: float, reduced: float) -> float:
+    """Runs after which the making of a reduced model is paid for.
+
+    Parameters
+    ----------
+    offline : float
+        Seconds of the training runs and of the fit.
+    full, reduced : float
+        Seconds of one run of each.
+
+    Returns
+    -------
+    float
+        Infinite if the reduced model is no cheaper; NaN if something was not measured.
+
+    Examples
+    --------
+    >>> break_even(100.0, full=2.0, reduced=0.1)
+    53.0
+    """
+    if np.isnan(offline + full + reduced):
+        return np.nan
+    return float(np.ceil(offline / (full - reduced))) if full > reduced else np.inf

@@ -1,0 +1,119 @@
+"""How far rollouts may part from the truth, without looking at it: bounds, growth, ensembles."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgWarning
+
+from rom.base import FullModel
+from rom.rollout.certificate import certify
+from rom.rollout.compare import Comparison
+from rom.rollout.crps import crps, sample_crps
+from rom.rollout.error_estimate import error_bound, step_error
+from rom.rollout.horizon import valid_time
+from rom.rollout.noise import noise_root
+from rom.rollout.robustness import AIMS, ROUNDS, worst_growth
+from rom.rollout.run import rollout
+from rom.rollout.trapping import certified_region
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = NDArray[np.float64]
+
+# Perturbations, as a part of the usual distance from the mean; how many starts they are searched
+# for, and the seconds that the search may take.
+PERTURBATION, SEARCHED, PATIENCE = 0.01, 3, 20.0
+# Members of the ensemble of a model with noise; its seed.
+MEMBERS, SEED = 50, 0
+
+
+def with_bounds(
+    data: xr.Dataset, model: Any, reference: Any, comparisons: Sequence[Comparison]
+) -> xr.Dataset:
+    """Add upper bounds on the errors, how long they are of use, and how tight they are."""
+    certificate = (
+        certify(model, reference)
+        if isinstance(reference, FullModel)
+        else "the full equation is not known"
+    )
+    step = None if model.dynamics_.n_inputs_ else step_error(model)
+    bounds = [error_bound(model, certificate, c.run, c.row, step=step) for c in comparisons]
+    kind, reason = bounds[0].kind, bounds[0].reason
+    if any(bound.kind != kind for bound in bounds):  # no more is claimed than holds for all
+        kind, reason = next((b.kind, b.reason) for b in bounds if b.kind != "certified")
+    error = np.stack([bound.error for bound in bounds]) / data.attrs["scale"]
+    useful, _ = valid_time(error, data["lead"], data.attrs["tolerance"])
+    true = data["error"].values
+    ratio = np.full_like(error, np.nan)
+    later = data["lead"].values > 0  # at the start both may be rounding
+    np.divide(error, true, out=ratio, where=(true > 0) & np.isfinite(error) & later)
+    return data.assign(
+        error_bound=(("start", "lead"), error, {"kind": kind, "reason": reason}),
+        useful_horizon=("start", useful, {"units": data.attrs["time_unit"]}),
+        effectivity=("lead", _median(ratio)),
+    )
+
+
+def _median(ratio: Array) -> Array:
+    """Over the starts of which it is known; NaN where it is of none."""
+    known = np.isfinite(ratio).any(axis=0)
+    median = np.full(ratio.shape[1], np.nan)
+    median[known] = np.nanmedian(ratio[:, known], axis=0)
+    return median
+
+
+def with_certificate(data: xr.Dataset, model: Any) -> xr.Dataset:
+    """Add whether the model is proven to stay bounded."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", LinAlgWarning)
+            region = certified_region(model.dynamics_)
+    except (np.linalg.LinAlgError, LinAlgWarning):
+        words = "not certified: the model is on the verge of stability, where rounding decides"
+        return data.assign_attrs(certified_radius=np.nan, certificate=words)
+    return data.assign_attrs(certified_radius=region.radius, certificate=region.words)
+
+
+def with_growth(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison]) -> xr.Dataset:
+    """Add the worst growth found of 1 % perturbations of some starts, unless it takes too long."""
+    dynamics, latent = model.dynamics_, model.latent_
+    size = PERTURBATION * float(np.sqrt(np.mean(np.sum((latent - latent.mean(axis=0)) ** 2, 1))))
+    first = comparisons[0].run
+    if dynamics.n_inputs_ or not size:
+        return data
+    begin = perf_counter()
+    rollout(dynamics, first.z[0], first.t, bound=first.bound, throw=False)
+    rank = len(first.z[0])
+    seconds = (perf_counter() - begin) * (2 * rank + 2 * AIMS * ROUNDS * (rank + 1))
+    n = int(min(SEARCHED, len(comparisons), PATIENCE / seconds))
+    if not n:
+        return data
+    chosen = np.linspace(0, len(comparisons) - 1, n).round().astype(int)
+    runs = [comparisons[i].run for i in chosen]
+    found = [worst_growth(dynamics, r.z[0], r.t, size=size, bound=r.bound).growth for r in runs]
+    return data.assign(perturbation_growth=("lead", np.max(found, axis=0)))
+
+
+def with_scores(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison]) -> xr.Dataset:
+    """Add the ranked probability score of a model with noise, on latent coordinates."""
+    dynamics = model.dynamics_
+    if noise_root(dynamics) is None:
+        return data
+    scores = [
+        crps(
+            dynamics.ensemble(c.run.z[0], c.run.t, n_members=MEMBERS, random_state=SEED + i),
+            c.truth,
+        ).mean(axis=1)
+        for i, c in enumerate(comparisons)
+    ]
+    climate = sample_crps(model.latent_, np.stack([c.truth for c in comparisons]))
+    return data.assign(
+        crps=("lead", np.mean(scores, axis=0)), crps_climatology=("lead", climate.mean(axis=(0, 2)))
+    )

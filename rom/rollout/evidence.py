@@ -1,0 +1,115 @@
+"""What the compared rollouts tell beside their errors: bands, the training range, the cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rom.rollout.bootstrap import skill_interval
+from rom.rollout.compare import Comparison
+from rom.rollout.cost import break_even, flops, n_numbers
+from rom.rollout.extent import extent, first_outside
+from rom.rollout.intervals import calibrated_band
+from rom.rollout.truths import Rival
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = NDArray[np.float64]
+
+# The training range is drawn about at most so many states, evenly spaced: a hull of more takes
+# seconds and is hardly larger.
+MOST_STATES = 5000
+# Of higher rank the range is a box: the axes of an ellipsoid would take long.
+BOX_RANK = 200
+
+
+def with_bands(data: xr.Dataset, comparisons: Sequence[Comparison], level: float) -> xr.Dataset:
+    """Add the simultaneous band on latent coordinates, where enough rollouts stand apart."""
+    block = _blocks([c.start for c in comparisons], float(data["lead"][-1]))
+    n_apart, fewest = len(np.unique(block)), _fewest(level)
+    data = data.assign_attrs(n_apart=n_apart, n_apart_asked=fewest)
+    if n_apart < fewest:
+        return data
+    error = np.stack([c.truth - c.run.z for c in comparisons])
+    band, coverage, n = calibrated_band(error, level=level, block=block)
+    attrs = {
+        "level": level,
+        "coverage": coverage.share,
+        "coverage_low": coverage.low,
+        "coverage_high": coverage.high,
+        "n_calibration": n,
+        "n_test": coverage.n,
+    }
+    return data.assign(band_radius=(("coordinate", "lead"), band.radius.T, attrs))
+
+
+def _fewest(level: float) -> int:
+    """Starts that a finite band needs, of which one half makes it and the other half tests it."""
+    return 2 * max(1, int(np.ceil(level / (1 - level) - 1e-9)))
+
+
+def _blocks(starts: Sequence[float], span: float) -> NDArray[np.intp]:
+    """Label of each start: those within a rollout's length of each other go together."""
+    times = np.asarray(starts)
+    if np.ptp(times) == 0:  # a full model, run from many states at the same time
+        return np.arange(len(times))
+    labels, first = np.zeros(len(times), dtype=np.intp), times[0]
+    for i in range(1, len(times)):
+        new = not 0 <= times[i] - first < span  # later, or of another trajectory
+        first = times[i] if new else first
+        labels[i] = labels[i - 1] + new
+    return labels
+
+
+def with_intervals(data: xr.Dataset, comparisons: Sequence[Comparison]) -> xr.Dataset:
+    """Add the 90 % intervals of the skill over each baseline, from blocks of starts."""
+    squares = {
+        name: np.stack([c.squares[name] for c in comparisons])
+        for name in ("error", *data["baseline"].values)
+    }
+    intervals = [skill_interval(squares["error"], squares[str(n)]) for n in data["baseline"].values]
+    return data.assign(
+        skill_low=(("baseline", "lead"), np.stack([i.low for i in intervals])),
+        skill_high=(("baseline", "lead"), np.stack([i.high for i in intervals])),
+    )
+
+
+def with_range(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison]) -> xr.Dataset:
+    """Add when each rollout first leaves the range of the training states."""
+    latent = model.latent_
+    states = latent[:: -(-len(latent) // MOST_STATES)]
+    within = extent(states, "box" if states.shape[1] > BOX_RANK else "auto")
+    left = [first_outside(within.size(c.run.z), c.lead) for c in comparisons]
+    begun = within.size(np.stack([c.truth[0] for c in comparisons]))
+    return data.assign(
+        left_range=("start", left, {"units": data.attrs["time_unit"]}),
+        start_size=("start", begun, {"long_name": "how far out the start is, 1 at the edge"}),
+    ).assign_attrs(range_kind=within.kind)
+
+
+def with_cost(
+    data: xr.Dataset, model: Any, comparisons: Sequence[Comparison], rival: Rival | None
+) -> xr.Dataset:
+    """Add operations, memory, and after how many runs the making has paid."""
+    dynamics, compressor = model.dynamics_, model.compressor_
+    run, n_outputs = comparisons[0].run, len(comparisons[0].lead)
+    rank = run.z.shape[1]
+    full, reduced = (float(data[f"{name}_seconds"].median()) for name in ("full", "reduced"))
+    fit = float(getattr(model, "fit_seconds_", np.nan))
+    t, span = model.latent_t_, float(data["lead"][-1])
+    n_runs = np.nan if t is None or not span else (len(t) - 1) * np.median(np.diff(t)) / span
+    steps = int(np.median([c.run.n_steps for c in comparisons]))
+    attrs = {
+        "reduced_flops": flops(dynamics, compressor, steps, n_outputs),
+        "reduced_bytes": 8.0 * (n_numbers(dynamics) + n_numbers(compressor) + n_outputs * rank),
+        "full_bytes": 8.0 * n_outputs * compressor.n_features_in_,
+        "fit_seconds": fit,
+        "break_even_runs": break_even(fit + n_runs * full, full, reduced),
+    }
+    if rival is not None:
+        attrs |= {"coarse_factor": rival.factor, "coarse_seconds": rival.seconds}
+    return data.assign_attrs(attrs)

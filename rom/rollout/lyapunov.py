@@ -1,0 +1,311 @@
+"""Lyapunov exponents: the rates at which small perturbations of a trajectory grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rom import checks
+from rom.base import Dynamics, FullModel, HasPolynomial
+from rom.rollout.result import Status
+from rom.rollout.run import rollout
+
+Array = NDArray[np.float64]
+
+# The share of the time left out first: the state comes to its attractor meanwhile, and the
+# perturbations to their directions.
+TRANSIENT, FEWEST_TIMES = 0.1, 11
+# More times than these make no better means. The perturbations may take this many times the steps
+# of the state alone.
+ENOUGH_TIMES, MORE_STEPS = 1001, 10
+# Batches of the run that give the sampling errors. An exponent differs from zero if it does by more
+# than three of these, and changes a perturbation by more than the factor e³ in the whole run.
+N_BATCHES, CERTAIN = 32, 3
+
+
+class Lyapunov(NamedTuple):
+    """Lyapunov exponents of a model, with their sampling errors.
+
+    All are NaN where the run ended early, which `status` tells.
+    """
+
+    exponents: Array
+    """Growth rates of perturbations per unit of time (n_exponents,), the largest first."""
+    standard_error: Array
+    """Of each exponent (n_exponents,), from batches of the run."""
+    kaplan_yorke: float
+    """Kaplan-Yorke dimension; NaN where it needs more exponents than were asked for."""
+    kaplan_yorke_error: float
+    """Its standard error."""
+    time: float
+    """Lyapunov time 1 / exponents[0]; NaN where that is not above zero beyond doubt."""
+    status: Status
+    """How the run ended."""
+
+
+def lyapunov(
+    dynamics: Dynamics,
+    z0: ArrayLike,
+    t: ArrayLike,
+    *,
+    u: ArrayLike | None = None,
+    n_exponents: int | None = None,
+    bound: float | None = None,
+) -> Lyapunov:
+    """Lyapunov exponents of a latent model along the trajectory from `z0` over the times `t`.
+
+    Perturbations follow the linearised model and are made orthonormal after every step [1]_:
+    with exact derivatives and compiled where the model is a polynomial, otherwise with central
+    differences. The first tenth of the time is left out.
+
+    Parameters
+    ----------
+    dynamics : Dynamics
+        A fitted latent model, continuous or discrete; of one with noise, the part without.
+    z0 : array_like, shape (rank,)
+        State at ``t[0]``.
+    t : array_like, shape (n_time,)
+        Times as for :func:`rom.rollout`, at least 11 of them. The sampling error falls with the
+        square root of ``t[-1] - t[0]``: some hundred Lyapunov times give a few per cent.
+    u : array_like, shape (n_time, n_inputs), optional
+        Inputs at those times, for models with inputs.
+    n_exponents : int, optional
+        How many exponents, the largest first; by default all.
+    bound : float, optional
+        Norm of the state past which the run is ended; by default ``dynamics.bound_``.
+
+    Returns
+    -------
+    Lyapunov
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there are too few times, `n_exponents` is not within 1 and the rank, or the rest does
+        not fit the model, as for :func:`rom.rollout`.
+
+    See Also
+    --------
+    flow_lyapunov : The same of a full model.
+
+    References
+    ----------
+    .. [1] G. Benettin, L. Galgani, A. Giorgilli, J.-M. Strelcyn, "Lyapunov characteristic
+       exponents for smooth dynamical systems and for Hamiltonian systems; a method for computing
+       all of them", Meccanica 15 (1980) 9-30.
+
+    Examples
+    --------
+    The exponents of a linear model are the real parts of its eigenvalues.
+
+    >>> import numpy as np, rom
+    >>> from rom.rollout.lyapunov import lyapunov
+    >>> A = np.array([[-0.1, 1.0, 0.0], [-1.0, -0.1, 0.0], [0.0, 0.0, -2.0]])
+    >>> Z = np.random.default_rng(0).normal(size=(10, 3))
+    >>> model = rom.OperatorInference("A").fit(Z, Z @ A.T)
+    >>> lyapunov(model, [1.0, 0.0, 1.0], np.linspace(0, 100, 101)).exponents.round(3)
+    array([-0.1, -0.1, -2. ])
+    """
+    # numba takes about half a second to import: only those who ask for exponents wait for it.
+    from rom.rollout import tangent, terms
+
+    times = _check_times(t)
+    run = rollout(dynamics, z0, times, u=u, bound=bound, throw=False)
+    rank = run.z.shape[1]
+    n_exponents = _check_number(n_exponents, rank)
+    if run.status is not Status.COMPLETED:
+        return _unknown(n_exponents, run.status)
+    if u is None and dynamics.time == "continuous":
+        times = times[np.unique(np.linspace(0, len(times) - 1, ENOUGH_TIMES).astype(int))]
+    inputs = np.zeros((len(times), 0)) if u is None else np.ascontiguousarray(u, dtype=np.float64)
+    polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
+    loops = tangent.PLAIN if polynomial is None else tangent.COMPILED
+    model = _rows_of(dynamics) if polynomial is None else terms.terms_of(polynomial)
+    size = dynamics.bound_ / 100
+    scale = float(size if 0 < size < np.inf else 1.0)
+    max_steps = MORE_STEPS * (run.n_steps + len(times))
+    Y = _start(run.z[0], n_exponents)
+    with np.errstate(all="ignore"):
+        growth, code, *_ = loops[dynamics.time](
+            model, Y, times, inputs, run.bound, scale, max_steps
+        )
+    return _summary(growth, times, code, rank)
+
+
+def flow_lyapunov(
+    model: FullModel, x0: ArrayLike, t: ArrayLike, *, n_exponents: int | None = None
+) -> Lyapunov:
+    """Lyapunov exponents of a full model, along its run from `x0` over the times `t`.
+
+    From each time to the next, the state and its perturbations are run by ``model.simulate``:
+    central differences of the flow, twice as many runs as exponents and one more. The first tenth
+    of the time is left out.
+
+    Parameters
+    ----------
+    model : FullModel
+        A model without inputs.
+    x0 : array_like, shape (*space)
+        State at ``t[0]``.
+    t : array_like, shape (n_time,)
+        Times, at least 11. Between two of them the perturbations must stay apart: they lie less
+        than ``20 / (largest - smallest exponent)`` from each other.
+    n_exponents : int, optional
+        How many exponents, the largest first; by default all, as many as the state has cells.
+
+    Returns
+    -------
+    Lyapunov
+
+    Raises
+    ------
+    ValueError
+        If there are too few times, `n_exponents` is not within 1 and the number of cells, or the
+        model refuses `x0`.
+    FloatingPointError
+        If the model's run leaves the finite numbers.
+
+    Examples
+    --------
+    Heat flow damps a sine wave of wavenumber k at the rate of its diffusivity times k².
+
+    >>> import numpy as np, rom
+    >>> from rom.rollout.lyapunov import flow_lyapunov
+    >>> heat = rom.fom.Heat(n=3, length=np.pi)
+    >>> flow_lyapunov(heat, [1.0, 1.0, 1.0], np.linspace(0, 20, 41)).exponents.round(2)
+    array([-0.95, -3.24, -5.53])
+    """
+    from rom.rollout.tangent import follow_map
+
+    times = _check_times(t)
+    state = np.array(x0, dtype=np.float64)
+    n_exponents = _check_number(n_exponents, state.size)
+
+    def flow(rows: Array, interval: Array) -> Array:
+        ends = [model.simulate(x.reshape(state.shape), interval)[-1] for x in rows]
+        return np.array([np.ravel(end) for end in ends], dtype=np.float64)
+
+    intervals = np.column_stack([times, np.append(times[1:], times[-1])])
+    Y = _start(state.ravel(), n_exponents)
+    with np.errstate(divide="ignore"):
+        growth, code, *_ = follow_map(flow, Y, times, intervals, np.inf, 1.0, len(times))
+    return _summary(growth, times, code, state.size)
+
+
+def kaplan_yorke(exponents: ArrayLike, *, resolution: float = 0.0) -> float:
+    """Kaplan-Yorke dimension of an attractor, from its Lyapunov exponents.
+
+    ``j + (λ_1 + … + λ_j) / |λ_{j+1}|``, with the largest j whose sum is not negative [1]_.
+
+    Parameters
+    ----------
+    exponents : array_like, shape (n_exponents,)
+        Lyapunov exponents, in any order.
+    resolution : float, default 0
+        A sum this little below zero counts as zero. The largest exponent of a limit cycle is
+        zero, and comes out a little above or below.
+
+    Returns
+    -------
+    float
+        0 for an equilibrium; the number of exponents if even the sum of all is not negative.
+
+    References
+    ----------
+    .. [1] P. Frederickson, J. L. Kaplan, E. D. Yorke, J. A. Yorke, "The Liapunov dimension of
+       strange attractors", Journal of Differential Equations 49 (1983) 185-207.
+
+    Examples
+    --------
+    Lorenz's attractor.
+
+    >>> round(kaplan_yorke([0.9056, 0.0, -14.5723]), 3)
+    2.062
+    """
+    exponents = np.sort(np.asarray(exponents, dtype=np.float64))[::-1]
+    if np.isnan(exponents).any():
+        return float("nan")
+    sums = np.cumsum(exponents)
+    whole = np.flatnonzero(sums >= -resolution)
+    if not whole.size:
+        return 0.0
+    j = int(whole[-1]) + 1
+    if j == len(exponents):
+        return float(j)
+    return float(j + max(0.0, sums[j - 1]) / abs(exponents[j]))
+
+
+def _rows_of(dynamics: Dynamics) -> Callable[[Array, Array], Array]:
+    def evaluate(rows: Array, u: Array) -> Array:
+        if not np.isfinite(rows).all():
+            return np.full_like(rows, np.nan)
+        return dynamics._predict(rows, np.tile(u, (len(rows), 1)) if len(u) else None)
+
+    return evaluate
+
+
+def _start(z0: Array, n_exponents: int) -> Array:
+    """A state and orthonormal perturbations of it, none of them special."""
+    directions = np.random.default_rng(0).normal(size=(len(z0), n_exponents))
+    return np.column_stack([z0, np.linalg.qr(directions)[0]])
+
+
+def _check_times(t: ArrayLike) -> Array:
+    t = np.ascontiguousarray(checks.check_times(t, np.size(t)))
+    if len(t) < FEWEST_TIMES:
+        raise ValueError(
+            f"Lyapunov exponents are means over time and need at least {FEWEST_TIMES} times t, "
+            f"but there are {len(t)}."
+        )
+    return t
+
+
+def _check_number(n_exponents: int | None, most: int) -> int:
+    if n_exponents is None:
+        return most
+    if not 1 <= n_exponents <= most:
+        raise ValueError(
+            f"n_exponents must be from 1 to {most}, the length of the state, but it is "
+            f"{n_exponents}."
+        )
+    return int(n_exponents)
+
+
+def _unknown(n_exponents: int, status: Status) -> Lyapunov:
+    nan, rates = float("nan"), np.full(n_exponents, np.nan)
+    return Lyapunov(rates, rates.copy(), nan, nan, nan, status)
+
+
+def _summary(growth: Array, t: Array, code: int, rank: int) -> Lyapunov:
+    """Rates, and their errors by a jackknife over batches of the run."""
+    status = list(Status)[code]
+    if status is not Status.COMPLETED:
+        return _unknown(growth.shape[1], status)
+    first = int(np.searchsorted(t[:-1], t[0] + TRANSIENT * (t[-1] - t[0])))
+    n = min(N_BATCHES, len(t) - 1 - first)
+    cuts = np.linspace(first, len(t) - 1, n + 1).astype(int)
+    batches, spans = np.add.reduceat(growth, cuts[:-1]), np.diff(t[cuts])[:, None]
+    order = np.argsort(-batches.sum(axis=0), kind="stable")
+    rates = (batches.sum(axis=0) / spans.sum())[order]
+    with np.errstate(invalid="ignore"):  # an exponent may be -inf: a direction that a map loses
+        others = (rates * spans.sum() - batches[:, order]) / (spans.sum() - spans)
+    errors = _jackknife(others)
+    resolution = CERTAIN / spans.sum()
+    others = np.where(np.isinf(rates), rates, others)
+    dimension = kaplan_yorke(rates, resolution=resolution)
+    dimensions = np.array([[kaplan_yorke(row, resolution=resolution)] for row in others])
+    dimension_error = _jackknife(dimensions)[0]
+    if dimension == len(rates) < rank:
+        dimension = dimension_error = float("nan")
+    positive = rates[0] > max(resolution, CERTAIN * errors[0])
+    time = 1 / rates[0] if positive else float("nan")
+    return Lyapunov(rates, errors, dimension, float(dimension_error), float(time), status)
+
+
+def _jackknife(left_out: Array) -> Array:
+    """Standard errors of quantities, from their values without each batch, one a row."""
+    n = len(left_out)
+    return np.sqrt((n - 1) * np.mean((left_out - left_out.mean(axis=0)) ** 2, axis=0))

@@ -1,0 +1,206 @@
+"""The runs of some members: shared out among threads, block by block, stretch by stretch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rom.base import Dynamics, Polynomial
+from rom.rollout import kicks, run
+from rom.rollout.grid import Grid
+from rom.rollout.result import Status
+from rom.threads import N_THREADS, in_threads
+
+if TYPE_CHECKING:
+    from rom.rollout.lanes import Ends
+    from rom.rollout.terms import Terms
+
+Array = NDArray[np.float64]
+
+# Members that run side by side: compiled, where the states of so many fit into the caches; and as
+# Python, where each operation costs some microseconds however many it is for.
+COMPILED_LANES, PYTHON_LANES = 128, 512
+# Fewer members of a polynomial than this run one after the other, without the cost of lanes.
+FEW = 4
+# States that are held at a time on the way to a reduction, in bytes.
+BUFFER = 4 * 2**20
+
+
+class Job(NamedTuple):
+    """What all members share."""
+
+    dynamics: Dynamics
+    polynomial: Polynomial | None
+    terms: Terms | None
+    """Of the polynomial."""
+    method: str
+    t: Any
+    grid: Grid
+    u: Array
+    bound: float
+    reduce: tuple[Any, ...]
+    seed: int
+    root: Array | None
+
+
+class Part(NamedTuple):
+    """The runs of some members."""
+
+    z: Array | None
+    code: NDArray[np.int64]
+    t_end: Array
+    n_steps: NDArray[np.int64]
+    reduced: tuple[Any, ...]
+
+
+def run_members(job: Job, z0: Array, first: int = 0, n_threads: int = N_THREADS) -> Part:
+    """Run members from states `z0` (n_members, rank).
+
+    `first` is the place of the first of them in the whole ensemble, by which noise is drawn.
+    """
+    z = None if job.reduce else np.empty((len(z0), len(job.grid), z0.shape[1]))
+    widest = PYTHON_LANES if job.polynomial is None else COMPILED_LANES
+    width = kicks.STREAM * -(-len(z0) // (kicks.STREAM * n_threads))
+    width = min(width, widest)
+    blocks = [slice(i, min(i + width, len(z0))) for i in range(0, len(z0), width)]
+
+    def work(block: slice) -> tuple[Ends, tuple[Any, ...]]:
+        members = range(first + block.start, first + block.stop)
+        with np.errstate(all="ignore"):
+            return _run_block(job, z0[block], members, None if z is None else z[block])
+
+    if n_threads > 1:
+        uses_blas = job.terms is None or job.terms.full.size > 0
+        done = in_threads(work, blocks, limit_blas=uses_blas)
+    else:
+        done = [work(block) for block in blocks]
+    code, time, n_steps = (np.concatenate(part) for part in zip(*(d[0] for d in done), strict=True))
+    return Part(z, code, time, n_steps, merged([reduced for _, reduced in done]))
+
+
+def merged(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The reductions of several groups of members, put together."""
+    total = deepcopy(parts[0])
+    for part in parts[1:]:
+        for one, other in zip(total, part, strict=True):
+            with np.errstate(all="ignore"):
+                one.merge(other)
+    return total
+
+
+def _run_block(
+    job: Job, z0: Array, members: range, z: Array | None
+) -> tuple[Ends, tuple[Any, ...]]:
+    """Run some members side by side, stretch by stretch; write to `z`, or to reductions."""
+    from rom.rollout import lanes
+
+    n_members, rank = z0.shape
+    state = np.ascontiguousarray(z0.T)
+    ends = lanes.Ends(
+        np.zeros(n_members, np.int64),
+        np.full(n_members, job.grid.ends[1]),
+        np.zeros(n_members, np.int64),
+    )
+    outside = np.flatnonzero(np.linalg.norm(z0, axis=1) > job.bound)
+    ends.code[outside], ends.time[outside] = lanes.LEFT_BOUND, job.grid.ends[0]
+    state[:, outside] = np.nan
+    reductions = tuple(deepcopy(r) for r in job.reduce)
+    advance = _advancing(job, n_members, members)
+    for rows in _stretches(job, n_members, rank):
+        begin, t = job.grid.stretch(rows)
+        whole = z is not None and len(rows) == len(job.grid)
+        out = z if whole else np.empty((n_members, len(rows), rank))
+        assert out is not None
+        running = ends.code == lanes.COMPLETED
+        advance(state, t, job.u[rows.start : rows.stop], out, ends)
+        ends.time[running & (ends.code != lanes.COMPLETED)] += begin
+        if rows.start == 0:
+            out[outside, 0] = z0[outside]
+        if z is not None and not whole:
+            z[:, rows.start : rows.stop] = out
+        for reduction in reductions:
+            reduction.update(out[:, 1:] if rows.start else out)
+    return ends, reductions
+
+
+def _stretches(job: Job, n_members: int, rank: int) -> Iterator[range]:
+    """Rows of the times that are run at once; each stretch begins with the last of the one before.
+
+    Without a reduction all at once, unless there is noise, which takes as much room as the states.
+    """
+    n_time = len(job.grid)
+    most = n_time
+    if job.reduce or job.root is not None:
+        most = max(2, BUFFER // (8 * n_members * rank))
+    for start in range(0, max(1, n_time - 1), max(1, most - 1)):
+        yield range(start, min(start + most, n_time))
+
+
+Advance = Callable[[Array, Array, Array, Array, "Ends"], None]
+
+
+def _advancing(job: Job, n_members: int, members: range) -> Advance:
+    """The function that runs the states of a block on over the times of a stretch."""
+    in_lanes = job.method in ("map", "rk4", "euler_maruyama", "dopri5")
+    few = job.polynomial is not None and job.root is None and n_members < FEW
+    if few or not in_lanes:
+        return _one_by_one(job)
+    from rom.rollout import lanes
+
+    if job.terms is None:
+        loops: Any = lanes
+        model: Any = lambda Z, U: job.dynamics._predict(Z, U if U.shape[1] else None)  # noqa: E731
+    else:
+        from rom.rollout import lanes_compiled as loops
+
+        model = job.terms
+    if job.method == "dopri5":
+        return _adaptive(job, loops, model, n_members)
+    tableau = lanes.RK4 if job.method == "rk4" else lanes.EULER
+    generators = kicks.streams(job.seed, members) if job.root is not None else ()
+
+    def march(z: Array, t: Array, u: Array, out: Array, ends: Ends) -> None:
+        noise = np.zeros((0, *z.shape))
+        if job.root is not None and len(t) > 1:
+            noise = kicks.draw(generators, job.root, t)
+        is_map = job.method == "map"
+        loops.march(model, is_map, tableau, z, t, u, noise, job.bound, out, ends)
+
+    return march
+
+
+def _adaptive(job: Job, loops: Any, model: Any, n_members: int) -> Advance:
+    size = job.dynamics.bound_ / 100
+    atol = run.RTOL * run.NEGLIGIBLE * (size if 0 < size < np.inf else 1.0)
+    step = np.full(n_members, np.inf)
+
+    def adapt(z: Array, t: Array, u: Array, out: Array, ends: Ends) -> None:
+        budget = run._budget(job.polynomial, len(t)) + int(ends.n_steps.max())
+        loops.adapt(model, z, step, t, u, job.bound, run.RTOL, atol, budget, out, ends)
+
+    return adapt
+
+
+def _one_by_one(job: Job) -> Advance:
+    """Members one after the other, by the methods that have no lanes."""
+    codes = list(Status)
+
+    def advance(z: Array, t: Array, u: Array, out: Array, ends: Ends) -> None:
+        out[:] = np.nan
+        inputs = u if u.shape[1] else None
+        for lane in np.flatnonzero(ends.code == 0):
+            one = run.rollout(
+                job.dynamics, z[:, lane], t, u=inputs, stepper=job.method,  # type: ignore[arg-type]
+                bound=job.bound, throw=False,
+            )  # fmt: skip
+            out[lane], z[:, lane] = one.z, one.z[-1]
+            ends.code[lane] = codes.index(one.status)
+            ends.n_steps[lane] += one.n_steps
+            if ends.code[lane]:
+                ends.time[lane] = one.t_end
+
+    return advance

@@ -1,0 +1,204 @@
+"""The reasons to trust a rollout, or not to, in sentences: one function for each kind of evidence.
+
+`data` is the dataset of a check, as in :meth:`StabilityReport.to_dataset`. A function gives no
+sentence where its evidence was not gathered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+# The starts are out of range when the usual one is this many times as far out as training states.
+FAR_OUT = 2.0
+
+
+def reliability(data: xr.Dataset) -> list[str]:
+    """To which time a new forecast is valid, at which level."""
+    time, n, level = data.attrs["reliable_time"], data.sizes["start"], _level(data)
+    if np.isnan(time):
+        return [f"Starts are too few, {n}, to say at level {level} how long a new forecast holds."]
+    simple = float(_simple(data).max())
+    within = f"the error stays within the tolerance to lead time {time_in_words(time, data)}"
+    if time <= float(data["lead"][0]):
+        within = "the error is within the tolerance at no lead time"
+    return [
+        f"In a new forecast {within}, with probability {level} or more, if its start is like "
+        f"the {n} tested (split conformal); in the best simple forecast, to lead time "
+        f"{time_in_words(simple, data)}."
+    ]
+
+
+def outlasts_baselines(data: xr.Dataset) -> bool:
+    """Whether forecasts are reliable for longer than every simple forecast."""
+    return bool(data.attrs["reliable_time"] > _simple(data).max())
+
+
+def _simple(data: xr.Dataset) -> xr.DataArray:
+    """Reliable times of the baselines, but for the coarse model: it shares the right equations."""
+    times = data["baseline_reliable_time"]
+    return times.sel(baseline=times["baseline"] != "coarse")
+
+
+def training_range(data: xr.Dataset) -> list[str]:
+    """Whether rollouts left the range of the training states."""
+    if "left_range" not in data:
+        return []
+    left, kind = data["left_range"].values, data.attrs["range_kind"]
+    lines = []
+    if out_of_range(data):
+        lines.append(
+            f"The starts stand {float(data['start_size'].median()):.3g} times as far out as the "
+            f"{kind} of the training states: another regime, or other units?"
+        )
+    if np.isfinite(left).any():
+        lines.append(
+            f"{np.isfinite(left).sum()} of {len(left)} rollouts left the {kind} of the training "
+            f"states, the first at lead time {time_in_words(float(np.nanmin(left)), data)}."
+        )
+    return lines
+
+
+def out_of_range(data: xr.Dataset) -> bool:
+    """Whether the starts are unlike the training states."""
+    return "start_size" in data and float(data["start_size"].median()) > FAR_OUT
+
+
+def bands(data: xr.Dataset) -> list[str]:
+    """How wide the band is, and how often it held."""
+    if "band_radius" not in data:
+        return [
+            f"No band at level {_level(data)}: that takes {data.attrs['n_apart_asked']} rollouts "
+            f"that do not overlap in time, but there are {data.attrs['n_apart']}."
+        ]
+    band = data["band_radius"]
+    return [
+        f"A band for all lead times and coordinates together, made of {band.attrs['n_calibration']}"
+        f" rollouts at level {_level(data)}, held {100 * band.attrs['coverage']:.3g} % of "
+        f"{band.attrs['n_test']} others (95 % interval: {100 * band.attrs['coverage_low']:.3g} to "
+        f"{100 * band.attrs['coverage_high']:.3g} %)."
+    ]
+
+
+def statistics_kept(data: xr.Dataset) -> bool | None:
+    """Whether the long-run statistics are the truth's; None where that is not known."""
+    if "distance" not in data:
+        return None
+    kept, known = data["statistics_kept"].values, data["statistics_known"].values
+    if not kept.all():
+        return False
+    return True if known.any() else None
+
+
+def statistics(data: xr.Dataset) -> list[str]:
+    """Which long-run statistics are kept."""
+    if "statistics" in data.attrs:
+        return [f"Long-run statistics were not compared: {data.attrs['statistics']}"]
+    if "distance" not in data:
+        return []
+    kept, known = data["statistics_kept"].values, data["statistics_known"].values
+    lines = []
+    for chosen, words in (
+        (~kept, "not kept"),
+        (kept & known, "kept"),
+        (kept & ~known, "not known, as the truth is too short to tell"),
+    ):
+        found = data.isel(statistic=np.flatnonzero(chosen))
+        if found.sizes["statistic"]:
+            parts = [
+                f"{str(name).replace('_', ' ')} ({distance:.2g}; by chance {error:.2g})"
+                for name, distance, error in zip(
+                    found["statistic"].values,
+                    found["distance"].values,
+                    found["sampling_error"].values,
+                    strict=True,
+                )
+            ]
+            lines.append(f"Long-run statistics {words}, by their distance: {all_of(parts)}.")
+    return lines
+
+
+def chaos(data: xr.Dataset) -> list[str]:
+    """The largest Lyapunov exponent and the dimension, beside the truth's."""
+    if "lyapunov_model" not in data:
+        return []
+    parts = []
+    for name, words in (("model", "the model's"), ("truth", "the full model's")):
+        if f"lyapunov_{name}" in data:
+            parts.append(
+                f"{words} {float(data[f'lyapunov_{name}'][0]):.4g} "
+                f"(Kaplan-Yorke dimension {float(data[f'kaplan_yorke_{name}']):.4g})"
+            )
+    if np.isnan(data["lyapunov_model"]).all():
+        return ["Lyapunov exponents are not known: the long run ended early."]
+    return [f"Largest Lyapunov exponent: {all_of(parts)}."]
+
+
+def error_bounds(data: xr.Dataset) -> list[str]:
+    """How tight the bound on the error is, and how long it is of use."""
+    if "error_bound" not in data:
+        return []
+    attrs = data["error_bound"].attrs
+    if attrs["kind"] == "none":
+        return [f"The error is not bounded: {attrs['reason']}"]
+    useful = time_in_words(float(data["useful_horizon"].median()), data)
+    return [
+        f"{str(attrs['kind']).capitalize()} bound on the error: within the tolerance to lead time "
+        f"{useful} in the median. {attrs['reason']}".strip()
+    ]
+
+
+def robustness(data: xr.Dataset) -> list[str]:
+    """What a small change of the start may grow to, and whether states are kept in a ball."""
+    lines = []
+    if "perturbation_growth" in data:
+        worst = float(data["perturbation_growth"][-1])
+        lines.append(
+            f"The worst perturbation of a start found, 1 % large, had grown {worst:.3g} times by "
+            f"lead time {time_in_words(float(data['lead'][-1]), data)}."
+        )
+    if "certificate" in data.attrs:
+        lines.append(f"Boundedness: {data.attrs['certificate']}.".replace("..", "."))
+    return lines
+
+
+def ensembles(data: xr.Dataset) -> list[str]:
+    """How the model's ensemble scores beside the climatology."""
+    if "crps" not in data:
+        return []
+    better = (data["crps"] < data["crps_climatology"]).values[1:]
+    share = float(np.mean(better)) if better.size else 0.0
+    return [
+        "The ranked probability score of its ensemble is better than that of the climatology at "
+        f"{100 * share:.3g} % of the lead times."
+    ]
+
+
+def invariants(data: xr.Dataset) -> list[str]:
+    """How far what should stay has drifted."""
+    if "invariant_drift" not in data:
+        return []
+    worst = data["invariant_drift"].max("lead").values
+    names = data["invariant"].values
+    parts = [f"{name} {drift:.3g}" for name, drift in zip(names, worst, strict=True)]
+    return [f"Largest drift of invariants, relative to their size: {all_of(parts)}."]
+
+
+def all_of(parts: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def time_in_words(value: float, data: xr.Dataset) -> str:
+    """A time with its unit, where it has one."""
+    unit = data.attrs["time_unit"]
+    return f"{value:.4g}" if unit in ("", "1") else f"{value:.4g} {unit}"
+
+
+def _level(data: xr.Dataset) -> str:
+    return f"{100 * data.attrs['level']:.3g} %"

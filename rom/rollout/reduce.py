@@ -1,0 +1,321 @@
+"""What long runs leave behind when their states are not kept: sums that can be added up.
+
+A reduction is made empty, is given the states of some members stretch by stretch by ``update``,
+and takes in another of its kind by ``merge``, so that runs of any length, on any number of
+machines, end in one small object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
+from scipy.fft import rfft, rfftfreq
+from scipy.signal import get_window
+
+Array = NDArray[np.float64]
+
+
+class Reduction(Protocol):
+    """A small object that sums up states; :func:`rom.rollout.ensemble.ensemble` works on copies."""
+
+    def update(self, z: Array) -> None:
+        """Take in the next states (n_members, n_time, rank) of the same members.
+
+        Members that have ended are NaN.
+        """
+
+    def merge(self, other: Self) -> None:
+        """Take in all that `other`, of other members, has taken in."""
+
+
+class Moments:
+    """Mean, covariance, skewness and kurtosis of the states.
+
+    Attributes
+    ----------
+    n : int
+        Number of states.
+    mean : ndarray, shape (rank,)
+
+    References
+    ----------
+    P. Pébay, "Formulas for robust, one-pass parallel computation of covariances and
+    arbitrary-order statistical moments", Sandia report SAND2008-6212 (2008).
+
+    Examples
+    --------
+    >>> moments = Moments()
+    >>> moments.update(np.array([[[1.0], [2.0]]]))
+    >>> moments.update(np.array([[[6.0]]]))
+    >>> moments.n, moments.mean, moments.covariance
+    (3, array([3.]), array([[7.]]))
+    """
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.mean: Array = np.zeros(0)
+        self._second: Array = np.zeros(0)
+        self._third: Array = np.zeros(0)
+        self._fourth: Array = np.zeros(0)
+
+    def update(self, z: Array) -> None:
+        """Take in states (n_members, n_time, rank)."""
+        columns, new = _finite_columns(z), Moments()
+        if not columns.shape[1]:
+            return
+        new.n, new.mean = columns.shape[1], columns.mean(axis=1)
+        columns -= new.mean[:, None]
+        squares = columns * columns
+        new._second = columns @ columns.T
+        new._third = np.einsum("ij,ij->i", squares, columns)
+        new._fourth = np.einsum("ij,ij->i", squares, squares)
+        self.merge(new)
+
+    def merge(self, other: Moments) -> None:
+        """Take in the states of `other`."""
+        if not self.n or not other.n:
+            if other.n:
+                self.__dict__.update(other.__dict__)
+            return
+        n, a, b = self.n + other.n, self.n, other.n
+        d, ab = other.mean - self.mean, a * b / n
+        ours, theirs = np.diag(self._second), np.diag(other._second)
+        self._fourth = (
+            self._fourth
+            + other._fourth
+            + d**4 * ab * (a * a - a * b + b * b) / n**2
+            + 6 * d**2 * (a * a * theirs + b * b * ours) / n**2
+            + 4 * d * (a * other._third - b * self._third) / n
+        )
+        self._third = (
+            self._third
+            + other._third
+            + d**3 * ab * (a - b) / n
+            + 3 * d * (a * theirs - b * ours) / n
+        )
+        self._second = self._second + other._second + np.outer(d, d) * ab
+        self.mean = self.mean + d * (b / n)
+        self.n = n
+
+    @property
+    def covariance(self) -> Array:
+        """Of the coordinates (rank, rank), unbiased for independent states."""
+        return self._second / (self.n - 1)
+
+    @property
+    def skewness(self) -> Array:
+        """Of each coordinate (rank,); 0 for a normal distribution."""
+        return self._third * np.sqrt(self.n) / np.diag(self._second) ** 1.5
+
+    @property
+    def kurtosis(self) -> Array:
+        """Of each coordinate (rank,); 3 for a normal distribution."""
+        return self._fourth * self.n / np.diag(self._second) ** 2
+
+
+class Histogram:
+    """How often each coordinate lies in each of some bins of equal width.
+
+    Parameters
+    ----------
+    low, high : array_like, shape (rank,)
+        Ends of the bins of each coordinate.
+    n_bins : int, optional
+
+    Attributes
+    ----------
+    counts : ndarray of int, shape (rank, n_bins)
+        A bin holds its lower edge.
+    outside : ndarray of int, shape (rank, 2)
+        How often a coordinate was below `low`, or at `high` or above.
+
+    Examples
+    --------
+    >>> histogram = Histogram([0.0], [3.0], n_bins=3)
+    >>> histogram.update(np.array([[[0.5], [1.0], [1.5], [7.0]]]))
+    >>> histogram.counts, histogram.outside
+    (array([[1, 2, 0]]), array([[0, 1]]))
+    """
+
+    def __init__(self, low: ArrayLike, high: ArrayLike, n_bins: int = 50) -> None:
+        self.edges = _edges(low, high, n_bins)
+        self._counts = np.zeros((len(self.edges), n_bins + 2), np.int64)
+
+    def update(self, z: Array) -> None:
+        """Take in states (n_members, n_time, rank)."""
+        for counts, places in zip(self._counts, _places(z, self.edges), strict=True):
+            counts += np.bincount(places, minlength=len(counts))
+
+    def merge(self, other: Histogram) -> None:
+        """Take in the states of `other`, which has the same bins."""
+        self._counts += other._counts
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(rank, n_bins)."""
+        return self._counts[:, 1:-1]
+
+    @property
+    def outside(self) -> NDArray[np.int64]:
+        """(rank, 2)."""
+        return self._counts[:, [0, -1]]
+
+
+class JointHistogram:
+    """How often pairs of coordinates lie in each of some rectangles.
+
+    Parameters
+    ----------
+    low, high : array_like, shape (rank,)
+        Ends of the bins of each coordinate.
+    n_bins : int, optional
+        Of each coordinate.
+    pairs : sequence of pairs of int, optional
+
+    Attributes
+    ----------
+    edges : ndarray, shape (rank, n_bins + 1)
+
+    Examples
+    --------
+    >>> histogram = JointHistogram([0.0, 0.0], [2.0, 2.0], n_bins=2)
+    >>> histogram.update(np.array([[[0.5, 1.5], [0.5, 1.0], [1.5, 0.0]]]))
+    >>> histogram.counts
+    array([[[0, 2],
+            [1, 0]]])
+    """
+
+    def __init__(
+        self,
+        low: ArrayLike,
+        high: ArrayLike,
+        n_bins: int = 30,
+        *,
+        pairs: Sequence[tuple[int, int]] = ((0, 1),),
+    ) -> None:
+        self.edges = _edges(low, high, n_bins)
+        self.pairs = np.array(pairs, dtype=np.intp).reshape(-1, 2)
+        self._counts = np.zeros((len(self.pairs), n_bins + 2, n_bins + 2), np.int64)
+
+    def update(self, z: Array) -> None:
+        """Take in states (n_members, n_time, rank)."""
+        places, width = _places(z, self.edges), self._counts.shape[1]
+        for counts, (i, j) in zip(self._counts, self.pairs, strict=True):
+            flat = np.bincount(places[i] * width + places[j], minlength=width**2)
+            counts += flat.reshape(width, width)
+
+    def merge(self, other: JointHistogram) -> None:
+        """Take in the states of `other`, which has the same bins."""
+        self._counts += other._counts
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """By pair, bin of its first and of its second coordinate (n_pairs, n_bins, n_bins)."""
+        return self._counts[:, 1:-1, 1:-1]
+
+
+class Spectrum:
+    """Power spectra by Welch's method: segments that overlap by half, Hann window, mean removed.
+
+    Parameters
+    ----------
+    n_segment : int
+        Even number of states per segment.
+    dt : float
+        Time between states.
+
+    Attributes
+    ----------
+    n : int
+        Number of segments; members that end inside one leave it out.
+
+    References
+    ----------
+    P. D. Welch, "The use of fast Fourier transform for the estimation of power spectra", IEEE
+    Transactions on Audio and Electroacoustics 15 (1967) 70-73.
+
+    Examples
+    --------
+    >>> spectrum = Spectrum(64, dt=0.1)
+    >>> spectrum.update(np.sin(2 * np.pi * 1.25 * 0.1 * np.arange(640.0))[None, :, None])
+    >>> float(spectrum.frequency[spectrum.power[0].argmax()]), spectrum.n
+    (1.25, 19)
+    """
+
+    def __init__(self, n_segment: int, dt: float) -> None:
+        if n_segment < 2 or n_segment % 2 or not dt > 0:
+            raise ValueError(
+                "A spectrum needs an even number of states per segment and a positive time "
+                f"between them, but n_segment={n_segment} and dt={dt}."
+            )
+        self.n_segment, self.dt, self.n = int(n_segment), float(dt), 0
+        self._sum: Array = np.zeros(0)
+        self._rest: Array | None = None
+
+    def update(self, z: Array) -> None:
+        """Take in the next states (n_members, n_time, rank) of the same members."""
+        rows = z.swapaxes(1, 2)
+        if self._rest is not None:
+            rows = np.concatenate([self._rest, rows], axis=2)
+        hop = self.n_segment // 2
+        n_done = max(0, (rows.shape[2] - self.n_segment) // hop + 1)
+        self._rest = rows[:, :, n_done * hop :].copy()
+        if not n_done:
+            return
+        window = get_window("hann", self.n_segment)
+        segments = sliding_window_view(rows, self.n_segment, axis=2)[:, :, ::hop]
+        segments = segments - segments.mean(axis=-1, keepdims=True)
+        segments *= window
+        power = np.abs(rfft(segments, axis=-1, overwrite_x=True)) ** 2
+        power[..., 1:-1] *= 2
+        whole = np.isfinite(power[..., 0]).all(axis=1)
+        total = np.sum(power, axis=(0, 2), where=whole[:, None, :, None])
+        total *= self.dt / np.sum(window**2)
+        self._sum = total if not self.n else self._sum + total
+        self.n += int(np.count_nonzero(whole))
+
+    def merge(self, other: Spectrum) -> None:
+        """Take in the segments of `other`, which are as long."""
+        if other.n:
+            self._sum = other._sum if not self.n else self._sum + other._sum
+            self.n += other.n
+
+    @property
+    def frequency(self) -> Array:
+        """In cycles per unit of time (n_segment / 2 + 1,)."""
+        return np.asarray(rfftfreq(self.n_segment, self.dt))
+
+    @property
+    def power(self) -> Array:
+        """Power by unit of frequency (rank, n_segment / 2 + 1): it integrates to the variance."""
+        return self._sum / self.n
+
+
+def _finite_columns(z: Array) -> Array:
+    """Each coordinate of the states (rank, n_states), without members that have ended: a copy."""
+    columns = z.reshape(-1, z.shape[-1]).T
+    finite = np.isfinite(columns[0])
+    return np.array(columns if finite.all() else columns[:, finite], order="C")
+
+
+def _edges(low: ArrayLike, high: ArrayLike, n_bins: int) -> Array:
+    low, high = np.atleast_1d(np.asarray(low, float)), np.atleast_1d(np.asarray(high, float))
+    if low.shape != high.shape or low.ndim != 1 or not np.all(low < high) or n_bins < 1:
+        raise ValueError(
+            f"Bins need low < high for each coordinate and n_bins >= 1, but low={low.tolist()}, "
+            f"high={high.tolist()}, n_bins={n_bins}."
+        )
+    return np.linspace(low, high, n_bins + 1, axis=1)
+
+
+def _places(z: Array, edges: Array) -> NDArray[np.intp]:
+    """The bin of each coordinate (rank, n_states) from 1, with 0 below and n_bins + 1 above."""
+    columns, n_bins = _finite_columns(z), edges.shape[1] - 1
+    columns -= edges[:, :1]
+    columns *= n_bins / (edges[:, -1:] - edges[:, :1])
+    np.clip(np.floor(columns, out=columns), -1, n_bins, out=columns)
+    return columns.astype(np.intp) + 1

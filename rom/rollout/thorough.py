@@ -1,0 +1,177 @@
+"""What takes longer to know of a model: its long run beside the truth's, and how it diverges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rom.base import FullModel
+from rom.data.trajectory import even_step
+from rom.rollout.compare import Comparison
+from rom.rollout.divergence import with_bounds, with_certificate, with_growth, with_scores
+from rom.rollout.evidence import with_intervals
+from rom.rollout.noise import noise_root
+from rom.rollout.run import rollout
+from rom.rollout.statistics import compare_statistics, invariant_drift
+from rom.rollout.truths import Truth
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = NDArray[np.float64]
+Invariants = Mapping[str, Callable[[Any], Any]]
+
+# Lyapunov exponents: at most so many, along so many horizons, each in so many output times.
+MOST_EXPONENTS, LYAPUNOV_HORIZONS, PER_HORIZON = 40, 20, 20
+# Those of the full model are left out where they would take longer than this, in seconds, along
+# the fewest output times. From one to the next the perturbations must stay apart: the fastest and
+# the slowest may part by this, as a logarithm.
+PATIENCE, FEWEST_TIMES, MOST_TIMES, APART = 10.0, 200, 500, 10.0
+
+
+def examine(
+    data: xr.Dataset,
+    model: Any,
+    reference: Any,
+    comparisons: Sequence[Comparison],
+    stretches: Iterable[Truth],
+    invariants: Invariants,
+) -> xr.Dataset:
+    """Add all of this to the dataset of a check."""
+    data = with_intervals(data.assign_attrs(thorough=1), comparisons)
+    try:
+        data = with_statistics(data, *free_runs(model, comparisons, stretches))
+    except ValueError as error:  # too short, or not evenly sampled
+        data = data.assign_attrs(statistics=str(error))
+    data = with_certificate(data, model)
+    if data["bounded"].all():  # what ends early needs no subtle evidence, and may take long
+        data = with_exponents(data, model, comparisons, reference)
+        data = with_bounds(data, model, reference, comparisons)
+        data = with_growth(data, model, comparisons)
+        data = with_scores(data, model, comparisons)
+    if invariants:
+        data = with_invariants(data, model, comparisons, invariants)
+    return data
+
+
+def free_runs(
+    model: Any, comparisons: Sequence[Comparison], stretches: Iterable[Truth]
+) -> tuple[list[Array], list[Array], float]:
+    """The model run freely over whole stretches of the reference, beside it, and the time step."""
+    dynamics, runs = model.dynamics_, []
+    for truth in stretches:
+        Z, bound = model.compressor_.transform(truth.rows), comparisons[0].run.bound
+        run = rollout(dynamics, Z[0], truth.t, u=truth.u, bound=bound, throw=False)
+        runs.append((run.z, Z, truth.t))
+    if not runs:  # those of a full model are whole as they are
+        runs = [(c.run.z, c.truth, c.run.t) for c in comparisons]
+    if noise_root(dynamics) is not None:  # without its noise it dies away
+        runs = [
+            (dynamics.ensemble(Z[0], t, n_members=1, random_state=i)[0], Z, t)
+            for i, (_, Z, t) in enumerate(runs)
+        ]
+    ours, theirs, times = zip(*runs, strict=True)
+    return list(ours), list(theirs), _step(times)
+
+
+def _step(times: Sequence[Array]) -> float:
+    edges = np.cumsum([0, *(len(t) for t in times)])
+    pieces = [slice(int(a), int(b)) for a, b in pairwise(edges)]
+    return even_step(np.concatenate(times), pieces, needed_by="A comparison of statistics")
+
+
+def with_statistics(
+    data: xr.Dataset, model: Sequence[Array], truth: Sequence[Array], dt: float
+) -> xr.Dataset:
+    """Add the distances of the long-run statistics, and the curves that show them."""
+    found = compare_statistics(model, truth, dt)
+    return data.assign(
+        distance=("statistic", found.distance),
+        sampling_error=("statistic", found.sampling_error),
+        statistics_kept=("statistic", found.kept),
+        statistics_known=("statistic", found.known),
+        spectrum_frequency=("frequency", found.frequency),
+        spectrum_model=(("coordinate", "frequency"), found.spectrum_model),
+        spectrum_truth=(("coordinate", "frequency"), found.spectrum_truth),
+        histogram_edges=(("coordinate", "edge"), found.edges),
+        histogram_model=(("coordinate", "bin"), found.histogram_model),
+        histogram_truth=(("coordinate", "bin"), found.histogram_truth),
+    ).assign_coords(statistic=list(found.names))
+
+
+def with_exponents(
+    data: xr.Dataset, model: Any, comparisons: Sequence[Comparison], reference: Any
+) -> xr.Dataset:
+    """Add Lyapunov exponents of a model without inputs, and those of a full model if affordable."""
+    from rom.rollout.lyapunov import flow_lyapunov, lyapunov  # numba takes half a second to import
+
+    dynamics, run, z0 = model.dynamics_, comparisons[0].run, comparisons[0].truth[0]
+    if dynamics.n_inputs_:
+        return data
+    horizon, n = run.t[-1] - run.t[0], min(MOST_EXPONENTS, len(z0))
+    step = horizon / (PER_HORIZON if dynamics.time == "continuous" else len(run.t) - 1)
+    t = step * np.arange(round(LYAPUNOV_HORIZONS * horizon / step) + 1)
+    found = lyapunov(dynamics, z0, t, n_exponents=n, bound=run.bound)
+    data = data.assign(
+        lyapunov_model=("exponent", found.exponents),
+        lyapunov_model_error=("exponent", found.standard_error),
+        kaplan_yorke_model=found.kaplan_yorke,
+        lyapunov_time=found.time,
+    )
+    if not isinstance(reference, FullModel):
+        return data
+    state = np.asarray(model.decode(z0[None]))[0]
+    t = _affordable(reference, state, float(np.ptp(found.exponents)), n)
+    if len(t) < FEWEST_TIMES:
+        return data
+    true = flow_lyapunov(reference, state, t, n_exponents=n)
+    return data.assign(
+        lyapunov_truth=("exponent", true.exponents),
+        lyapunov_truth_error=("exponent", true.standard_error),
+        kaplan_yorke_truth=true.kaplan_yorke,
+        lyapunov_time=true.time if np.isfinite(true.time) else found.time,
+    )
+
+
+def _affordable(reference: FullModel, state: Array, spread: float, n: int) -> Array:
+    """Times along which n exponents of a full model can be followed, `spread` being known."""
+    if not 0 < spread < np.inf:
+        return np.zeros(0)
+    interval = APART / spread
+    begin = perf_counter()
+    reference.simulate(state, [0.0, interval])
+    seconds = (2 * n + 1) * (perf_counter() - begin)
+    return interval * np.arange(min(float(MOST_TIMES), PATIENCE // seconds))
+
+
+def with_invariants(
+    data: xr.Dataset, model: Any, comparisons: Sequence[Comparison], invariants: Invariants
+) -> xr.Dataset:
+    """Add how far functions of the state, which should stay, drift along the rollouts."""
+    values = [
+        [
+            np.asarray(function(physical(model, c.run.z, c.run.t)))
+            for function in invariants.values()
+        ]
+        for c in comparisons
+    ]
+    drift = invariant_drift(np.moveaxis(np.array(values), 1, 2))
+    return data.assign(invariant_drift=(("invariant", "lead"), drift)).assign_coords(
+        invariant=list(invariants)
+    )
+
+
+def physical(model: Any, z: Array, t: Array) -> Any:
+    """States of latent coordinates in the units of the data, as :meth:`rom.ROM.decode`."""
+    axis = model.time_axis_
+    if axis is None or axis.unit == "steps":
+        return model.decode(z)
+    import xarray as xr
+
+    latent = xr.DataArray(z, {axis.dim: axis.to_times(t)}, (axis.dim, "mode"))
+    return model.decode(latent)

@@ -1,0 +1,285 @@
+"""Balls that rollouts end in and never leave again: the proof, for polynomial models."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import block_diag, null_space, solve_discrete_lyapunov
+from scipy.optimize import minimize
+from scipy.special import comb
+
+from rom.base import Dynamics, HasPolynomial, Polynomial
+from rom.dynamics.energy import energy_rate, gram, up_to
+from rom.dynamics.lmi import is_positive, minimise, positive
+from rom.dynamics.trapping import trapping_region
+
+Array = NDArray[np.float64]
+
+# Unknowns of an energy and its proof, and numbers in the matrix of a proof, past which none is
+# searched for: some seconds. Centres that are tried where energy is produced.
+LARGEST, LARGEST_PROOF = 130, 2e7
+TRIES = 2000
+# Energy produced by quadratic terms, over what they could, that counts as rounding.
+PRODUCED = 1e-12
+
+
+class Region(NamedTuple):
+    """Where rollouts end, if they start in a basin; both are ellipsoids of one shape."""
+
+    certified: bool
+    centre: Array
+    """m, (rank,)."""
+    radius: float
+    """Euclidean radius about `centre` of a ball that rollouts end in; NaN if not certified."""
+    basin: float
+    """Euclidean radius of a ball from which all of them do; infinite for all states."""
+    words: str
+    """The statement, or "not certified: " and why."""
+
+
+def certified_region(dynamics: Dynamics) -> Region:
+    """Prove that the rollouts of a latent model stay bounded, if a quadratic energy shows it.
+
+    Energies ``E = (z - m)·P (z - m) / 2`` are tried that fall wherever they are large: with P the
+    identity first, then with P and m searched for together, which for a polynomial model is a
+    linear matrix inequality. Where the quadratic terms of a quadratic model produce energy, it may
+    still fall between two radii: then rollouts from inside of the larger one end in the smaller.
+
+    Parameters
+    ----------
+    dynamics : Dynamics
+        A fitted latent model.
+
+    Returns
+    -------
+    Region
+
+    Notes
+    -----
+    The proof is of the model, not of the time stepping, and holds up to rounding. That none was
+    found proves nothing.
+
+    References
+    ----------
+    Schlegel & Noack (2015), J. Fluid Mech. 765, 325. Local regions: Kramer (2021), "Stability
+    domains for quadratic-bilinear reduced-order models", SIAM J. Appl. Dyn. Syst. 20, 981.
+
+    Examples
+    --------
+    >>> import rom
+    >>> model = rom.OperatorInference.from_operators(A=[[-1.0, 5.0], [0.0, -1.0]])
+    >>> certified_region(model).words
+    'every rollout ends at one steady state'
+    >>> blows = rom.OperatorInference.from_operators(A=[[-1.0]], H=[[0.5]])
+    >>> certified_region(blows).words
+    'every rollout from within 2 of one steady state ends at it'
+    """
+    polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
+    rank = dynamics.n_features_in_
+    if polynomial is None or len(polynomial.coef) != rank:
+        return _none(rank, "the model is not a polynomial")
+    used = polynomial.coef.any(axis=0)
+    exponents, coef = polynomial.exponents[used], polynomial.coef[:, used]
+    if exponents[:, rank:].any():
+        return _none(rank, "its inputs may be anything")
+    exponents = exponents[:, :rank]
+    degree = int(exponents.sum(axis=1).max(initial=0))
+    try:
+        return _region(dynamics.time, Polynomial(exponents, coef), degree)
+    except np.linalg.LinAlgError:  # on the verge of stability, or far out of scale
+        return _none(rank, "the proof is lost in rounding")
+
+
+def _region(time: str, polynomial: Polynomial, degree: int) -> Region:
+    exponents, coef = polynomial
+    rank = len(coef)
+    if degree <= 1:
+        return _steady(time, *_operators(exponents, coef)[:2])
+    if time == "discrete":
+        return _none(rank, "only linear maps are treated")
+    if degree > 3:
+        return _none(rank, f"its degree is {degree}, and only 1 to 3 are treated")
+    return _nonlinear(polynomial, degree)
+
+
+def search_energy(polynomial: Polynomial) -> tuple[Array, Array] | None:
+    """P and m of an energy ``(z - m)·P (z - m) / 2`` that falls wherever it is large.
+
+    With b = P m, its rate of change ``(P z - b)·f(z)`` is linear in P and b. For a quadratic f,
+    those P are taken for which its cubic terms vanish; then its quadratic ones must be negative
+    definite. For a cubic f, a number less the rate must be a sum of squares. Both are linear
+    matrix inequalities, beside P > 0.
+
+    Parameters
+    ----------
+    polynomial : Polynomial
+        f, of degree 2 or 3, without inputs.
+
+    Returns
+    -------
+    tuple of ndarray, shapes (rank, rank) and (rank,), or None where none was found
+
+    Examples
+    --------
+    The terms z0 z1 and -2 z0² produce none of the energy 2 z0² + z1².
+
+    >>> f = Polynomial(np.array([[1, 0], [0, 1], [1, 1], [2, 0]]),
+    ...                np.array([[-1.0, 0, 1, 0], [0, -1, 0, -2]]))
+    >>> P, m = search_energy(f)
+    >>> (P / P[1, 1]).round(6) + 0
+    array([[2., 0.],
+           [0., 1.]])
+    """
+    exponents, coef = polynomial
+    rank = len(coef)
+    half = 1 if exponents.sum(axis=1).max() == 2 else 2
+    spread, free = gram(rank, half)
+    i, j = np.triu_indices(rank)
+    shapes = np.zeros((len(i), rank, rank))
+    shapes[np.arange(len(i)), i, j] = shapes[np.arange(len(i)), j, i] = 1.0
+    if len(shapes) + rank + len(free) > LARGEST:
+        return None
+    of_shape = np.array(
+        [energy_rate(exponents, np.zeros(rank), P)[0] @ coef.ravel() for P in shapes]
+    )
+    kept = of_shape[:, len(spread) :]  # monomials of odd degree, which no sum of squares has
+    basis = null_space(kept.T, rcond=PRODUCED).T if kept.size else np.eye(len(shapes))
+    if not len(basis):
+        return None
+    monomial = {tuple(e): n for n, e in enumerate(up_to(rank, 2 * half).tolist())}
+    of_b = np.zeros((rank, len(spread)))
+    for k, e in enumerate(exponents.tolist()):
+        of_b[:, monomial[tuple(e)]] -= coef[:, k]
+    rates = np.concatenate([basis @ of_shape[:, : len(spread)], of_b])
+    proofs = -np.tensordot(rates, spread, 1)
+    energies = np.concatenate([np.tensordot(basis, shapes, 1), np.zeros((rank, rank, rank))])
+    level = spread[0]  # the number that the rate is taken from
+    F = [block_diag(M, P) for M, P in zip(proofs, energies, strict=True)]
+    F += [block_diag(M, np.zeros((rank, rank))) for M in (level, *free)]
+    x = positive(np.array(F), np.zeros(len(F)), constant=np.zeros(F[0].shape))
+    if x is None:
+        return None
+    P: Array = np.tensordot(x[: len(basis)], energies[: len(basis)], 1)
+    return P, np.linalg.solve(P, x[len(basis) : len(basis) + rank]).astype(np.float64)
+
+
+def _nonlinear(polynomial: Polynomial, degree: int) -> Region:
+    """By the identity as P, then by any P, then, for quadratic models, between two radii."""
+    exponents, coef = polynomial
+    rank = len(coef)
+    m = _most_damped(*_operators(exponents, coef)[1:]) if degree == 2 else np.zeros(rank)
+    n_monomials = int(comb(rank + degree + 1, rank))
+    found = None
+    if n_monomials * coef.size < LARGEST_PROOF:
+        found = trapping_region(polynomial, centre=m)
+        if not found.certified and (energy := search_energy(polynomial)) is not None:
+            found = trapping_region(polynomial, centre=energy[1], norm=energy[0])
+    if found is not None and found.certified:
+        radius = found.radius / float(np.sqrt(np.linalg.eigvalsh(found.norm)[0]))
+        words = f"trapping region of radius {radius:.4g}: every rollout ends in it"
+        return Region(True, found.centre, radius, float("inf"), words)
+    if degree == 2:
+        return _between(*_operators(exponents, coef), m)
+    if found is None:
+        return _none(rank, f"{rank} coordinates are too many to search for a proof")
+    return _none(rank, found.reason[:1].lower() + found.reason[1:].rstrip("."))
+
+
+def _between(constant: Array, linear: Array, quadratic: Array, start: Array) -> Region:
+    """Where dE/dt <= r (c + μ r + q r²) shows that E = r²/2, r = |z - m|, falls."""
+    form = _cubic_form(quadratic)
+    q = float(np.linalg.norm(form.reshape(len(form), -1), 2))  # at least w·H(w) for unit w
+
+    def drive(m: Array) -> tuple[float, float]:
+        """|f(m)|, and the logarithmic norm of the linear part about m."""
+        twice = quadratic @ m
+        slope = linear + 2 * twice
+        here = constant + linear @ m + twice @ m
+        return float(np.linalg.norm(here)), float(np.linalg.eigvalsh((slope + slope.T) / 2)[-1])
+
+    def ratio(m: Array) -> float:
+        """That of the radii, or so: least where the ball is small and the basin wide."""
+        c, mu = drive(m)
+        return 4 * c * q / mu**2 if mu < 0 else 1e300
+
+    m = np.asarray(minimize(ratio, start, method="Nelder-Mead", options={"maxfev": TRIES}).x)
+    c, mu = drive(m)
+    root = mu**2 - 4 * c * q
+    if mu >= 0 or root <= 0:
+        return _none(len(m), "the quadratic terms produce energy, and no ball is known to hold it")
+    # The smaller root, without cancellation.
+    basin = (-mu + np.sqrt(root)) / (2 * q) if q > 0 else np.inf
+    radius = 2 * c / (-mu + np.sqrt(root))
+    if radius <= 1e-12 * float(np.linalg.norm(m)):
+        words = f"every rollout from within {basin:.4g} of one steady state ends at it"
+    else:
+        words = (
+            f"trapping region of radius {radius:.4g}: every rollout from within {basin:.4g} of its "
+            "centre ends in it"
+        )
+    return Region(True, m, float(radius), float(basin), words)
+
+
+def _most_damped(linear: Array, quadratic: Array) -> Array:
+    """The point about which the linear terms damp most, were no energy produced."""
+    rank = len(linear)
+    kept = 2 * (quadratic - _cubic_form(quadratic))
+    F = np.array([*(-(M + M.T) / 2 for M in np.moveaxis(kept, 2, 0)), -np.eye(rank)])
+    here = -(linear + linear.T) / 2
+    size = float(np.linalg.norm(linear) or np.linalg.norm(kept) or 1.0)
+    # Far centres cost a little, so that there is one best even where only some coordinates matter.
+    far = np.diag(np.append(1e-6 * np.sum(F[:-1] ** 2, axis=(1, 2)) / size + 1e-9 * size, 1e-12))
+    most = np.eye(rank + 1)[rank]
+    return minimise(far, most, F, most * (np.linalg.eigvalsh(here)[0] - size), constant=here)[:rank]
+
+
+def _cubic_form(quadratic: Array) -> Array:
+    """The symmetric tensor of ``w·H(w, w)``: the energy that the quadratic terms produce."""
+    swapped = (quadratic.transpose(1, 0, 2), quadratic.transpose(2, 1, 0))
+    return np.asarray((quadratic + swapped[0] + swapped[1]) / 3)
+
+
+def _operators(exponents: NDArray[np.int64], coef: Array) -> tuple[Array, Array, Array]:
+    """c, A and H, with ``f(z) = c + A z + H(z, z)`` and H_ijk = H_ikj, of degree 2 or less."""
+    rank = len(coef)
+    c, A, H = np.zeros(rank), np.zeros((rank, rank)), np.zeros((rank, rank, rank))
+    for powers, column in zip(exponents, coef.T, strict=True):
+        factors = np.repeat(np.arange(rank), powers)
+        if len(factors) == 0:
+            c += column
+        elif len(factors) == 1:
+            A[:, factors[0]] += column
+        else:
+            H[:, factors[0], factors[1]] += column / 2
+            H[:, factors[1], factors[0]] += column / 2
+    return c, A, H
+
+
+def _steady(time: str, constant: Array, A: Array) -> Region:
+    """Of a linear model, whose energy P solves Lyapunov's equation where it decays."""
+    rank = len(A)
+    eigenvalues = np.linalg.eigvals(A)
+    discrete = time == "discrete"
+    grows = np.abs(eigenvalues).max() >= 1 if discrete else eigenvalues.real.max() >= 0
+    if grows:
+        return _none(rank, "the linear model has a direction that does not decay")
+    one = np.eye(rank)
+    # A bilinear change of variable makes a map of a flow and keeps the energies that fall.
+    step = A if discrete else np.linalg.solve(one - A / _rate(A), one + A / _rate(A))
+    P = solve_discrete_lyapunov(step.T, one)
+    P = (P + P.T) / 2
+    if not (is_positive(P) and is_positive(P - step.T @ P @ step)):
+        return _none(rank, "its decay is lost in rounding")
+    centre = np.linalg.solve(one - A if discrete else -A, constant).astype(np.float64)
+    return Region(True, centre, 0.0, float("inf"), "every rollout ends at one steady state")
+
+
+def _rate(A: Array) -> float:
+    return float(np.linalg.norm(A, 2))
+
+
+def _none(rank: int, why: str) -> Region:
+    nan = float("nan")
+    return Region(False, np.full(rank, nan), nan, nan, f"not certified: {why}")

@@ -1,0 +1,165 @@
+"""What the full system did: runs of a full model, or windows of held-out snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rom import checks
+from rom.base import FullModel
+from rom.data.trajectory import segments
+from rom.rollout.coarse import Rival, at_equal_cost
+from rom.rollout.cost import timed_rollout
+
+Array = NDArray[np.float64]
+
+# Lazy snapshots up to this many bytes are read into memory once.
+READ_ONCE = 512 * 2**20
+
+
+class Truth(NamedTuple):
+    """What the full system did from one start."""
+
+    t: Array
+    u: Array | None
+    rows: Array
+    """States (n_time, n_space) as the compressor sees them."""
+    seconds: float = np.nan
+    """What the full model took; NaN for snapshots."""
+    coarse: Array | None = None
+    """The same by the rival at equal cost, where there is one; infinite where it failed."""
+
+
+class Truths(NamedTuple):
+    """All there is to compare with."""
+
+    starts: Iterator[Truth]
+    """One at a time, equally many rows each."""
+    stretches: Iterator[Truth]
+    """Whole stretches of continuous sampling; none for a full model, whose runs are whole."""
+    n_untested: int
+    """Stretches that are too short to be compared."""
+    rival: Rival | None = None
+    """The coarse full model."""
+
+
+def simulated(
+    model: Any, reference: FullModel, starts: Any, t: Any, u: Any, n_starts: int
+) -> Truths:
+    """Runs of a full model from `starts`, or from evenly spaced training states."""
+    if t is None or np.size(t) < 2:
+        raise ValueError("A check against a full model needs its output times t, two or more.")
+    t = checks.check_times(t, np.size(t))
+    u = checks.check_inputs(u, len(t), n_inputs=model.dynamics_.n_inputs_)
+    chosen = evenly(np.arange(len(model.latent_)), n_starts)
+    decoded = model.decode(model.latent_[chosen])
+    if hasattr(decoded, "data_vars"):
+        raise TypeError("A full model has one field, but the reduced one was fitted on a Dataset.")
+    states = np.asarray(decoded if starts is None else starts)
+    if not len(states):
+        raise ValueError("starts must hold at least one state, but it is empty.")
+    reference.simulate(states[0], t[:2], u=None if u is None else u[:2])  # compiles, where it must
+    _, budget = timed_rollout(model, model.latent_[chosen[0]], t, u)
+    rival = at_equal_cost(reference, states[0], t, u, budget)
+    plain = isinstance(decoded, np.ndarray)
+    runs = (_run(model, reference, rival, state, t, u, plain) for state in states)
+    return Truths(runs, iter(()), 0, rival)
+
+
+def _run(
+    model: Any,
+    reference: FullModel,
+    rival: Rival | None,
+    state: Array,
+    t: Array,
+    u: Array | None,
+    plain: bool,
+) -> Truth:
+    def rows_of(run: Any) -> Array:
+        if plain:
+            return np.asarray(model.to_rows(run.values.reshape(len(t), -1), t=t).rows)
+        return np.asarray(model.to_rows(run).rows)
+
+    begin = perf_counter()
+    run = reference.simulate(state, t, u=u)
+    seconds = perf_counter() - begin
+    rows = rows_of(run)
+    if rival is None:
+        return Truth(t, u, rows, seconds)
+    try:
+        coarse = rows_of(rival.model.simulate(state, t, u=u))
+    except FloatingPointError:
+        coarse = np.full_like(rows, np.inf)
+    return Truth(t, u, rows, seconds, coarse)
+
+
+def held_out(
+    model: Any,
+    reference: Any,
+    t: Any,
+    u: Any,
+    trajectory: Any,
+    horizon: float | None,
+    n_starts: int,
+) -> Truths:
+    """Windows of snapshots, each `horizon` long or half of the median stretch."""
+    rows, times, codes = model.to_rows(reference, t=t, trajectory=trajectory)
+    if rows.shape[0] < 2:
+        raise ValueError(
+            f"A check needs two snapshots or more of the reference, but it has {rows.shape[0]}."
+        )
+    u = checks.check_inputs(u, rows.shape[0], n_inputs=model.dynamics_.n_inputs_)
+    if times is None:
+        if model.dynamics_.time == "continuous":
+            raise ValueError("A continuous-time model needs the times t of the snapshots.")
+        dt = model.dynamics_.dt_
+        times = np.arange(rows.shape[0]) * (dt if np.isfinite(dt) else 1.0)
+    if rows.nbytes <= READ_ONCE:
+        rows = np.asarray(rows)  # lazy rows would be read again for every start
+    pieces = segments(times, codes)
+    spans = np.array([times[piece.stop - 1] - times[piece.start] for piece in pieces])
+    horizon = float(np.median(spans) / 2 if horizon is None else horizon)
+    if not 0 < horizon < np.inf:
+        raise ValueError(f"horizon must be positive and finite, but it is {horizon:g}.")
+
+    def parts(slices: list[slice]) -> Iterator[Truth]:
+        return (Truth(times[s], None if u is None else u[s], np.asarray(rows[s])) for s in slices)
+
+    longest = sorted(pieces, key=lambda piece: piece.start - piece.stop)[:n_starts]
+    return Truths(
+        parts(windows(times, pieces, horizon, n_starts)),
+        parts([piece for piece in longest if piece.stop - piece.start > 1]),
+        int(np.sum(spans < horizon * (1 - 1e-9))),
+    )
+
+
+def windows(t: Array, pieces: list[slice], horizon: float, n_starts: int) -> list[slice]:
+    """Equally many rows from each of some evenly spaced starts, each inside one of `pieces`."""
+    slack = 1e-9 * max(1.0, abs(horizon))
+    ends = np.full(len(t), -1)
+    for piece in pieces:
+        inside = t[piece]
+        reaches = inside + horizon <= inside[-1] + slack
+        ends[piece][reaches] = piece.start + np.searchsorted(
+            inside, inside[reaches] + horizon + slack, side="right"
+        )
+    rows = np.arange(len(t))
+    candidates = rows[ends - rows >= 2]
+    if not candidates.size:
+        longest = max(t[piece.stop - 1] - t[piece.start] for piece in pieces)
+        raise ValueError(
+            f"No start has two rows or more within horizon = {horizon:g}: the longest of the "
+            f"{len(pieces)} stretches of continuous sampling is {longest:g} long."
+        )
+    chosen = evenly(candidates, n_starts)
+    n_rows = int((ends[chosen] - chosen).min())
+    return [slice(int(row), int(row) + n_rows) for row in chosen]
+
+
+def evenly(rows: NDArray[np.intp], n: int) -> NDArray[np.intp]:
+    """At most `n` of `rows`, evenly spaced from the first to the last."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(n, len(rows))).round().astype(int))]

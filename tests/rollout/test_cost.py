@@ -1,0 +1,63 @@
+"""Operations, memory, break-even, and the rival at equal cost."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import rom
+from rom.rollout.coarse import at_equal_cost
+from rom.rollout.cost import break_even, flops, n_numbers
+
+
+class Slow:
+    """A full model whose runs cost as many seconds as it has points, and fail on two."""
+
+    def __init__(self, n, clock):
+        self.n, self.clock = n, clock
+
+    def simulate(self, x0, t, *, u=None, params=None):
+        if self.n == 2:
+            raise FloatingPointError("The simulation left the finite numbers.")
+        self.clock[0] += self.n
+        return xr.DataArray(np.zeros((len(t), 64)), dims=("time", "x"))
+
+    def coarser(self, factor):
+        if factor > 32:
+            raise ValueError("too few points")
+        return Slow(self.n // factor, self.clock)
+
+
+@pytest.mark.parametrize(
+    ("budget", "points"), [(1e-9, 4), (4.0, 4), (7.9, 4), (8.0, 8), (17.0, 16), (1e9, 32)]
+)
+def test_the_rival_is_the_finest_that_costs_no_more(budget, points, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("rom.rollout.coarse.perf_counter", lambda: clock[0])
+    rival = at_equal_cost(Slow(64, clock), np.zeros(64), np.arange(3.0), None, budget)
+    assert (rival.model.n, rival.factor, rival.seconds) == (points, 64 // points, points)
+
+
+def test_flops_count_only_terms_that_are_present():
+    """dx/dt = a x y has one product of two and one with its coefficient, which is added."""
+    H = np.array([[0.0, 3.0, 0.0], [0.0, 0.0, 0.0]])
+    model = rom.OperatorInference.from_operators(H=H)
+    nothing = rom.Identity().fit(np.ones((2, 2)))
+    assert flops(model, nothing, 1, 0) == 6 * 3
+    assert flops(model, nothing, 10, 0) == 10 * flops(model, nothing, 1, 0)
+
+
+def test_a_linear_map_costs_two_operations_for_each_of_its_numbers():
+    Z = np.random.default_rng(0).normal(size=(20, 3))
+    model, pod = rom.DMD().fit(Z, t=np.arange(20.0)), rom.POD(3).fit(Z @ np.eye(3, 40))
+    decoding = flops(model, pod, 0, 5)
+    assert decoding == 2 * 5 * n_numbers(pod)
+    assert n_numbers(pod) >= 3 * 40 + 40
+    assert flops(model, pod, 7, 5) - decoding <= 2 * 7 * (9 + 3)
+
+
+def test_break_even_pays_for_the_making():
+    n = break_even(10.0, full=1.0, reduced=0.2)
+    assert 10.0 + n * 0.2 <= n * 1.0
+    assert 10.0 + (n - 1) * 0.2 > (n - 1) * 1.0
+    assert break_even(10.0, full=1.0, reduced=1.0) == np.inf
+    assert np.isnan(break_even(np.nan, full=1.0, reduced=0.5))

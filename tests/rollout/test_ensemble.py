@@ -1,0 +1,330 @@
+"""Ensembles: every member runs as it would alone, wherever and beside whomever it runs."""
+
+import tracemalloc
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import rom
+from rom.base import Dynamics, Polynomial
+from rom.rollout import Status, members
+from rom.rollout.ensemble import _job, ensemble
+from rom.rollout.reduce import Histogram, Moments, Spectrum
+
+LORENZ = Polynomial(
+    np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1], [1, 1, 0]]),
+    np.array([[-10.0, 10, 0, 0, 0], [28, -1, 0, -1, 0], [0, 0, -8 / 3, 0, 1]]),
+)
+
+
+class Field(Dynamics):
+    """dz/dt = field(Z, u), given; runs as Python."""
+
+    time = "continuous"
+    _parameter_constraints = {"field": "no_validation", "terms": "no_validation"}  # noqa: RUF012
+
+    def __init__(self, field, terms=None):
+        self.field, self.terms = field, terms
+
+    def _fit_series(self, series):
+        self.bound_ = 200.0
+
+    def _predict(self, Z, u):
+        return self.field(Z) if u is None else self.field(Z, u)
+
+
+class Compiled(Field):
+    """The same as a polynomial."""
+
+    def polynomial(self):
+        return self.terms
+
+
+class Map(Field):
+    time = "discrete"
+
+
+class CompiledMap(Compiled):
+    time = "discrete"
+
+
+def lorenz(z):
+    x, y, w = z.T
+    return np.stack([10 * (y - x), x * (28 - w) - y, x * y - 8 / 3 * w], axis=1)
+
+
+def fitted(model, rank=3, n_inputs=0, t=(0.0, 0.1)):
+    u = np.zeros((2, n_inputs)) if n_inputs else None
+    return model.fit(np.ones((2, rank)), t=t, u=u)
+
+
+def starts(n=70, seed=0):
+    """States around the attractor; one outside of the bound, one that soon leaves it."""
+    z0 = np.random.default_rng(seed).normal(size=(n, 3)) * 5 + [0, 0, 25]
+    z0[3:4], z0[5:6] = 150, [90, -90, 20]
+    return z0
+
+
+def assert_same_as_alone(runs, model, z0, t, **options):
+    for i, start in enumerate(z0):
+        alone = rom.rollout(model, start, t, throw=False, **options)
+        assert runs.status[i] is alone.status
+        np.testing.assert_array_equal(np.isnan(runs.z[i]), np.isnan(alone.z))
+        np.testing.assert_allclose(runs.z[i], alone.z, rtol=1e-5, atol=1e-5)
+        yield i, alone
+
+
+@pytest.mark.parametrize("kind", [Field, Compiled])
+def test_members_run_by_fixed_steps_as_they_would_alone(kind):
+    model, z0, t = fitted(kind(lorenz, LORENZ)), starts(), np.linspace(0, 0.5, 51)
+    runs = ensemble(model, z0, t, stepper="rk4")
+    for i, alone in assert_same_as_alone(runs, model, z0, t, stepper="rk4"):
+        assert (runs.t_end[i], runs.n_steps[i]) == (alone.t_end, alone.n_steps)
+        np.testing.assert_allclose(runs.z[i], alone.z, rtol=1e-11, atol=1e-11)
+    assert {status.name for status in runs.status} == {"COMPLETED", "LEFT_BOUND"}
+
+
+@pytest.mark.parametrize("kind", [Field, Compiled])
+def test_members_run_by_their_own_steps_as_they_would_alone(kind):
+    model, z0, t = fitted(kind(lorenz, LORENZ)), starts(40), np.linspace(0, 0.5, 26)
+    runs = ensemble(model, z0, t)
+    for i, alone in assert_same_as_alone(runs, model, z0, t):
+        assert runs.t_end[i] == pytest.approx(alone.t_end, abs=0.03)
+    assert len(set(runs.n_steps)) > 5
+
+
+@pytest.mark.parametrize("stepper", ["midpoint", "exponential"])
+def test_methods_without_lanes_run_one_by_one(stepper):
+    model, z0, t = fitted(Compiled(lorenz, LORENZ)), starts(6), np.linspace(0, 0.2, 11)
+    runs = ensemble(model, z0, t, stepper=stepper)
+    for i, alone in assert_same_as_alone(runs, model, z0, t, stepper=stepper):
+        assert (runs.t_end[i], runs.n_steps[i]) == (alone.t_end, alone.n_steps)
+
+
+@pytest.mark.parametrize("kind", [Field, Compiled])
+def test_dense_output_is_as_accurate_as_the_steps(kind):
+    """Oscillators, of which each member takes far fewer steps than there are outputs."""
+    turn = Polynomial(np.eye(2, dtype=np.int64), np.array([[0.0, 1], [-1, 0]]))
+    model = fitted(kind(lambda Z: np.stack([Z[:, 1], -Z[:, 0]], axis=1), turn), 2)
+    t, z0 = np.linspace(0, 3, 3001), np.array([[1.0, 0], [0, 2], [3, 4], [0.1, 0], [7, -7]])
+    runs = ensemble(model, z0, t)
+    c, s = np.cos(t)[:, None], np.sin(t)[:, None]
+    exact = z0[:, None] * c + (z0[:, ::-1] * [1, -1])[:, None] * s
+    np.testing.assert_allclose(runs.z, exact, atol=3e-7)
+    assert runs.n_steps.max() < 300
+
+
+@pytest.mark.parametrize("kind", [Field, Compiled])
+@pytest.mark.parametrize("stepper", ["rk4", "dopri5"])
+def test_inputs_are_linear_between_the_times(kind, stepper):
+    """dz/dt = u - z with u = |t - 1|: z = u ∓ 1 apart from what decays."""
+    terms = Polynomial(np.eye(2, dtype=np.int64), np.array([[-1.0, 1]]))
+    model = fitted(kind(lambda Z, u: u - Z, terms), 1, n_inputs=1)
+    t = np.linspace(0, 2, 41)
+    u, z0 = np.abs(t - 1)[:, None], np.linspace(-3, 3, 9)[:, None]
+    middle = (z0 - 2) * np.exp(-1) + 1
+    early = 2 - t + (z0 - 2) * np.exp(-t)
+    late = t - 2 + (middle + 1) * np.exp(1 - t)
+    runs = ensemble(model, z0, t, u=u, stepper=stepper)
+    np.testing.assert_allclose(runs.z[:, :, 0], np.where(t < 1, early, late), atol=3e-7)
+
+
+@pytest.mark.parametrize("kind", [Map, CompiledMap])
+def test_maps_hold_their_inputs_and_end_where_they_overflow(kind):
+    terms = Polynomial(np.array([[2, 0], [0, 1]]), np.array([[1.0, 1]]))
+    model = fitted(kind(lambda Z, u: Z**2 + u, terms), 1, n_inputs=1, t=(0.0, 1.0))
+    z0 = np.array([[0.0], [1e-3], [0.5], [10.0], [-3.0]])
+    u = np.linspace(0, 0.2, 12)[:, None]
+    runs = ensemble(model, z0, np.arange(12.0), u=u, bound=np.inf)
+    for i, alone in assert_same_as_alone(runs, model, z0, np.arange(12.0), u=u, bound=np.inf):
+        assert (runs.t_end[i], runs.n_steps[i]) == (alone.t_end, alone.n_steps)
+    assert [s.name for s in runs.status] == [*["COMPLETED"] * 3, *["NOT_FINITE"] * 2]
+
+
+def test_states_whose_squares_overflow_go_on():
+    double = Polynomial(np.array([[1]]), np.array([[1e60]]))
+    model = fitted(CompiledMap(lambda Z: 1e60 * Z, double), 1, t=(0.0, 1.0))
+    runs = ensemble(model, np.ones((5, 1)), np.arange(7.0), bound=1e250)
+    np.testing.assert_allclose(runs.z[0, :6, 0], 10.0 ** (60 * np.arange(6)))
+    assert (runs.status[0], runs.t_end[0]) == (Status.LEFT_BOUND, 5.0)
+
+
+def noisy():
+    model = rom.LinearInverseModel().fit(np.eye(2), np.eye(2))
+    model.L_ = np.array([[-0.5, 1.0], [-1.0, -0.3]])
+    model.Q_ = np.array([[1.0, 0.4], [0.4, 0.5]])
+    return model
+
+
+def test_noise_gives_the_mean_and_covariance_of_the_method():
+    """Of z + h L z + noise of covariance h Q, which add up step by step; 4 standard errors."""
+    model, h, n = noisy(), 0.1, 4000
+    runs = ensemble(
+        model, np.tile([3.0, -1.0], (n, 1)), np.arange(11) * h, stepper="euler_maruyama",
+        random_state=0,
+    )  # fmt: skip
+    step, mean, covariance = np.eye(2) + h * model.L_, np.array([3.0, -1.0]), np.zeros((2, 2))
+    for _ in range(10):
+        mean, covariance = step @ mean, step @ covariance @ step.T + h * model.Q_
+    deviation = np.sqrt(np.diag(covariance))
+    assert np.all(np.abs(runs.z[:, -1].mean(axis=0) - mean) < 4 * deviation / np.sqrt(n))
+    error = np.abs(np.cov(runs.z[:, -1].T) - covariance)
+    assert np.all(error < 4 * np.sqrt(2 / n) * np.outer(deviation, deviation))
+    alike = np.corrcoef(runs.z[:, -1, 0].reshape(-1, 32)) - np.eye(n // 32)
+    assert np.abs(alike).max() < 0.9  # no two streams are the same
+
+
+def test_noise_does_not_depend_on_threads_or_chunks(monkeypatch):
+    model, t, z0 = noisy(), np.arange(30) * 0.1, np.zeros((100, 2))
+    options = {"stepper": "euler_maruyama", "random_state": 3}
+    runs = [ensemble(model, z0, t, **options).z]
+    job = _job(model, t, None, "euler_maruyama", None, (), 3)
+    runs += [members.run_members(job, z0, n_threads=n).z for n in (1, 3)]
+    runs += [ensemble(model, da.from_array(z0, chunks=(64, 2)), t, **options).z.compute()]
+    monkeypatch.setattr(members, "BUFFER", 4096)  # stretches of two or three times
+    runs += [ensemble(model, z0, t, **options).z]
+    for other in runs[1:]:
+        np.testing.assert_array_equal(other, runs[0])
+    assert not np.array_equal(runs[0][0], runs[0][1])
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        range(0, 40, 2),
+        pd.RangeIndex(0, 40, 2),
+        xr.indexes.RangeIndex.arange(0.0, 40.0, 2.0, dim="time")
+        if hasattr(xr.indexes, "RangeIndex")
+        else range(0, 40, 2),
+    ],
+    ids=["range", "pandas", "xarray"],
+)
+def test_even_times_need_no_array(times):
+    decay = rom.OperatorInference("A").fit([[1.0], [2.0]], [[-0.1], [-0.2]])
+    z0 = np.arange(1.0, 8)[:, None]
+    runs = ensemble(decay, z0, times, stepper="rk4")
+    assert runs.t is times
+    np.testing.assert_allclose(
+        runs.z, ensemble(decay, z0, np.arange(0, 40, 2), stepper="rk4").z, rtol=1e-14
+    )
+    assert runs.t_end[0] == 38
+
+
+@pytest.mark.parametrize("n_members", [1, 40])
+@pytest.mark.parametrize("stepper", ["rk4", "dopri5"])
+def test_reductions_are_those_of_the_states(monkeypatch, n_members, stepper):
+    monkeypatch.setattr(members, "BUFFER", 8 * 3 * 64 * n_members)  # stretches of 64 times
+    model, z0 = fitted(Compiled(lorenz, LORENZ)), starts(n_members, seed=2)
+    t = np.arange(500) * 0.01
+    make = [Moments(), Histogram([-30.0] * 3, [60.0] * 3), Spectrum(64, 0.01)]
+    runs = ensemble(model, z0, t, stepper=stepper, reduce=make)
+    z = ensemble(model, z0, t, stepper=stepper).z
+    expected = [Moments(), Histogram([-30.0] * 3, [60.0] * 3), Spectrum(64, 0.01)]
+    for reduction in expected:
+        reduction.update(z)
+    moments, histogram, spectrum = runs.reduced
+    assert runs.z is None
+    assert (moments.n, spectrum.n, make[0].n) == (expected[0].n, expected[2].n, 0)
+    exact = stepper == "rk4"
+    np.testing.assert_allclose(moments.mean, expected[0].mean, rtol=1e-10 if exact else 0.2)
+    if exact:
+        np.testing.assert_array_equal(histogram.counts, expected[1].counts)
+        np.testing.assert_allclose(spectrum.power, expected[2].power, rtol=1e-8)
+
+
+def test_memory_does_not_grow_with_the_number_of_steps(monkeypatch):
+    monkeypatch.setattr(members, "BUFFER", 2**18)
+    model = fitted(Compiled(lorenz, LORENZ), t=(0.0, 0.01))
+    low, high = [-30.0] * 3, [60.0] * 3
+
+    def peak(n):
+        times = type("Even", (), {"start": 0.0, "step": 0.01, "size": n})
+        tracemalloc.start()
+        runs = ensemble(
+            model, [[1.0, 2, 20]], times, stepper="rk4",
+            reduce=[Moments(), Histogram(low, high), Spectrum(256, 0.01)],
+        )  # fmt: skip
+        assert runs.reduced[0].n == n
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(10)
+    assert peak(400_000) < 1.1 * peak(50_000)
+
+
+def test_dask_starts_stay_lazy_and_reductions_are_computed():
+    model, z0, t = fitted(Compiled(lorenz, LORENZ)), starts(), np.linspace(0, 0.5, 51)
+    lazy, here = da.from_array(z0, chunks=(32, 2)), ensemble(model, z0, t, stepper="rk4")
+    runs = ensemble(model, lazy, t, stepper="rk4")
+    assert isinstance(runs.z, da.Array)
+    np.testing.assert_allclose(runs.z.compute(), here.z, rtol=1e-12)
+    np.testing.assert_array_equal(runs.t_end.compute(), here.t_end)
+    assert list(runs.status.compute()) == list(here.status)
+    reduced = ensemble(model, lazy, t, stepper="rk4", reduce=[Moments()])
+    whole = Moments()
+    whole.update(here.z)
+    assert reduced.reduced[0].n == whole.n
+    np.testing.assert_allclose(reduced.reduced[0].covariance, whole.covariance)
+    assert list(reduced.status) == list(here.status)
+
+
+def test_the_same_call_runs_on_a_cluster():
+    distributed = pytest.importorskip("distributed")
+    z0, t = starts(64), np.linspace(0, 0.2, 21)
+    model = rom.OperatorInference("AH").fit(z0, lorenz(z0))
+    here = ensemble(model, z0, t, stepper="rk4")
+    with distributed.Client(
+        processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None
+    ):
+        there = ensemble(model, da.from_array(z0, chunks=(32, 3)), t, stepper="rk4")
+        np.testing.assert_allclose(there.z.compute(), here.z, rtol=1e-9)
+
+
+def test_neural_models_run_as_one_batch():
+    t = np.linspace(0, 6, 61)
+    Z = np.column_stack([np.cos(t), -np.sin(t)])
+    model = rom.NeuralODE(hidden=(8,), window=None, max_iter=1, random_state=0).fit(Z, t=t)
+    z0 = Z[:40] + 0.01
+    for stepper in ("rk4", "dopri5"):
+        runs = ensemble(model, z0, t[:11], stepper=stepper)
+        for i in range(0, 40, 13):
+            alone = rom.rollout(model, z0[i], t[:11], stepper=stepper)
+            np.testing.assert_allclose(runs.z[i], alone.z, atol=1e-6)
+
+
+def test_one_time_gives_the_starts_back():
+    model, z0 = fitted(Compiled(lorenz, LORENZ)), starts(9)
+    for stepper in ("rk4", "dopri5", "midpoint"):
+        runs = ensemble(model, z0, [2.0], stepper=stepper)
+        np.testing.assert_array_equal(runs.z[:, 0], z0)
+        assert set(runs.t_end) == {2.0}
+
+
+@pytest.mark.parametrize(
+    ("z0", "t", "options", "message"),
+    [
+        ([1.0, 2, 3], [0, 1], {}, r"\(n_members, 3\).*shape is \(3,\)"),
+        ([[1.0, 2]], [0, 1], {}, r"shape is \(1, 2\)"),
+        (np.zeros((0, 3)), [0, 1], {}, r"shape is \(0, 3\)"),
+        ([[0, 0, 0], [1.0, np.nan, 0]], [0, 1], {}, r"z0\[1, 1\] is nan"),
+        ([[1.0, 2, 3]], [], {}, "at least one time"),
+        ([[1.0, 2, 3]], range(0), {}, "there are 0"),
+        ([[1.0, 2, 3]], range(5, 0, -1), {}, "step=-1"),
+        ([[1.0, 2, 3]], [0, 1], {"stepper": "euler"}, "stepper must be one of"),
+        ([[1.0, 2, 3]], [0, 1], {"stepper": "euler_maruyama"}, "model with noise"),
+        ([[1.0, 2, 3]], [0, 1], {"bound": -1}, "bound must be a positive"),
+        (da.zeros((4, 2)), [0, 1], {}, r"shape is \(4, 2\)"),
+    ],
+)
+def test_what_does_not_fit_is_refused(z0, t, options, message):
+    with pytest.raises(ValueError, match=message):
+        ensemble(fitted(Compiled(lorenz, LORENZ)), z0, t, **options)
+
+
+def test_it_wants_a_latent_model():
+    with pytest.raises(TypeError, match="latent model"):
+        ensemble(rom.POD(), [[1.0]], [0.0, 1.0])

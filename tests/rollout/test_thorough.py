@@ -1,0 +1,173 @@
+"""What a check tells beside errors, on systems for which it is known."""
+
+import json
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import rom
+from rom.rollout import thorough
+from rom.rollout.evidence import _blocks
+from rom.rollout.horizon import reliable_time
+from rom.rollout.verdict import verdict_of
+
+
+@pytest.fixture(scope="module")
+def circle():
+    """A rotation in a plane of eight cells, whose radius is kept."""
+    t = np.arange(0, 120, 0.1)
+    rows = (
+        np.c_[np.cos(t), np.sin(t)]
+        @ np.linalg.qr(np.random.default_rng(0).normal(size=(8, 2)))[0].T
+    )
+    field = xr.DataArray(
+        rows.reshape(-1, 2, 4), {"time": t}, ("time", "y", "x"), name="q", attrs={"units": "K"}
+    )
+    model = rom.ROM(rom.POD(2), rom.OperatorInference("cA"), preprocess=rom.Scale(scale=False))
+    return model.fit(field[:400]), field[400:]
+
+
+@pytest.fixture(scope="module")
+def report(circle):
+    model, held = circle
+    radius = {"radius": lambda q: np.sqrt((q**2).sum(("x", "y")))}
+    return rom.check(model, held, horizon=5.0, n_starts=40, thorough=True, invariants=radius)
+
+
+def test_the_verdict_says_how_long_and_whether_the_statistics_are_kept(report):
+    assert report.verdict == (
+        "stable and accurate to the horizon, lead time 5; reliable to lead time 5 at level 90 %; "
+        "statistics kept"
+    )
+    assert report.trusted
+    assert report.statistics_kept
+    assert report.reliable_time == pytest.approx(5.0)
+
+
+def test_a_kept_invariant_does_not_drift(report):
+    np.testing.assert_allclose(report.data["invariant_drift"], 0, atol=1e-5)
+
+
+def test_a_rotation_neither_grows_nor_shrinks_perturbations(report):
+    np.testing.assert_allclose(report.data["lyapunov_model"], 0, atol=1e-2)
+    assert np.isnan(report.data["lyapunov_time"])
+    np.testing.assert_allclose(report.data["perturbation_growth"], 1, atol=1e-4)
+
+
+def test_pictures_are_the_fields_of_the_first_start(circle, report):
+    _, held = circle
+    data = report.data
+    assert data["field_truth"].dims == ("snapshot", "y", "x")
+    assert data["field_truth"].attrs["units"] == "K"
+    rows = np.rint(data["snapshot_lead"].values / 0.1).astype(int)
+    np.testing.assert_allclose(data["field_truth"], held.values[rows], atol=1e-12)
+    np.testing.assert_allclose(data["field_model"], held.values[rows], atol=1e-5)
+    assert "field_truth" not in json.loads(report.to_json())["variables"]
+
+
+def test_the_whole_report_goes_through_a_file(report, tmp_path):
+    data = report.to_dataset()
+    data.to_netcdf(tmp_path / "report.nc")
+    with xr.open_dataset(tmp_path / "report.nc", decode_timedelta=False) as back:
+        xr.testing.assert_equal(back.load(), data)
+
+
+def test_intervals_of_skill_hold_the_skill(report):
+    data = report.data.isel(lead=slice(1, None))
+    skill, low, high = (data[name] for name in ("skill", "skill_low", "skill_high"))
+    known = np.isfinite(low.values)
+    assert known.any()
+    assert np.all((low <= skill + 1e-9).values[known])
+    assert np.all((skill <= high + 1e-9).values[known])
+
+
+def test_a_model_that_turns_too_fast_keeps_neither_phase_nor_spectrum(circle):
+    model, held = circle
+    right, other = model.dynamics_, deepcopy(model)
+    other.dynamics_ = rom.OperatorInference.from_operators(
+        c=1.5 * right.c_, A=1.5 * right.A_, bound=right.bound_
+    )
+    report = rom.check(other, held, horizon=5.0, n_starts=40, thorough=True)
+    assert not report.trusted
+    kept = report.data["statistics_kept"].to_series()
+    assert not kept["spectrum"]
+    # |e^{iωt} - e^{1.5 iωt}| = 2 sin(t / 4) passes 0.4 soon after t = 0.8.
+    assert 0.8 <= report.reliable_time <= 0.9
+
+
+def test_bounds_on_linear_diffusion_are_certified_and_bound(monkeypatch):
+    monkeypatch.setattr(thorough, "PATIENCE", 0.0)  # no exponents of the full model
+    heat = rom.fom.Heat(n=63)
+    t = np.linspace(0, 0.1, 41)
+    x = np.linspace(0, 1, 65)[1:-1]
+    starts = np.array([np.sin(np.pi * x) + a * np.sin(2 * np.pi * x) for a in (0.3, 0.6, -0.4)])
+    runs = [heat.simulate(start, t).assign_coords(trajectory=("time", np.full(41, i)))
+            for i, start in enumerate(starts)]  # fmt: skip
+    model = rom.ROM(rom.POD(2), rom.OperatorInference("cA")).fit(xr.concat(runs, "time"))
+    model.fit_seconds_ = 1.0
+    new = 0.5 * starts[:2] + 0.1 * np.sin(3 * np.pi * x)
+    report = rom.check(model, heat, starts=new, t=t, thorough=True)
+    data = report.data
+    assert data["error_bound"].attrs["kind"] == "certified"
+    assert np.all(data["error_bound"] >= data["error"])
+    assert np.all(data["effectivity"][1:] >= 1)  # at the start both are rounding
+    assert "coarse" in data["baseline"]
+    assert data.attrs["coarse_factor"] >= 2
+    assert data.attrs["break_even_runs"] > 0
+    assert data.attrs["certificate"] == "every rollout ends at one steady state"
+
+
+def test_a_model_with_noise_is_scored_as_an_ensemble():
+    rng = np.random.default_rng(0)
+    Z = np.zeros((3000, 2))
+    for i in range(1, len(Z)):
+        Z[i] = 0.9 * Z[i - 1] + rng.normal(size=2)
+    t = np.arange(3000.0)
+    model = rom.ROM(rom.Identity(), rom.LinearInverseModel()).fit(Z[:2000], t=t[:2000])
+    report = rom.check(model, Z[2000:], t=t[2000:], horizon=20.0, n_starts=40, thorough=True)
+    score, climate = report.data["crps"].values, report.data["crps_climatology"].values
+    assert score[0] == pytest.approx(0, abs=1e-12)
+    assert np.all(score[1:4] < climate[1:4])
+    # The members forget their start, and are then as the climatology.
+    np.testing.assert_allclose(score[-5:].mean(), climate[-5:].mean(), rtol=0.1)
+
+
+def test_reliable_time_holds_for_new_starts_with_its_probability():
+    rng = np.random.default_rng(0)
+    held = [
+        times[-1] >= reliable_time(times[:-1], 0.9) for times in rng.gamma(2.0, size=(2000, 20))
+    ]  # of 19: the second smallest, which a new one falls below in 2 of 20 cases
+    assert abs(np.mean(held) - 0.9) < 3 * np.sqrt(0.09 / 2000)
+    assert np.isnan(reliable_time(np.ones(8), 0.9))
+    assert reliable_time(np.arange(9.0), 0.9) == 0.0
+    assert reliable_time(np.arange(99.0), 0.9) == 9.0
+
+
+def test_starts_within_a_rollout_of_each_other_are_one_block():
+    np.testing.assert_array_equal(_blocks([0, 4, 9, 10, 25], 10.0), [0, 0, 0, 1, 2])
+    np.testing.assert_array_equal(_blocks([0, 4, 0, 4, 20], 10.0), [0, 0, 0, 0, 1])
+    np.testing.assert_array_equal(_blocks([7, 12, 0, 4, 20], 10.0), [0, 0, 1, 1, 2])
+    np.testing.assert_array_equal(_blocks([3, 3, 3], 10.0), [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"reliable_time": 0.0}, "; reliable at no lead time at level 90 %;"),
+        ({"reliable_time": np.nan}, "; too few starts to say how long it is reliable at level"),
+        ({"kept": False}, "; statistics not kept"),
+        ({"known": False}, "; statistics not known"),
+        ({"start_size": 9.0}, "; its starts are outside of the training range"),
+    ],
+)
+def test_each_finding_has_its_words(report, changes, words):
+    data = report.data.copy(deep=True)
+    if "reliable_time" in changes:
+        data.attrs["reliable_time"] = changes["reliable_time"]
+    for name in {"kept", "known"} & set(changes):
+        data[f"statistics_{name}"][:] = changes[name]
+    if "start_size" in changes:
+        data["start_size"][:] = changes["start_size"]
+    assert words in verdict_of(data)
