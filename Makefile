@@ -29,3 +29,4 @@ install: .venv/.installed
 
 clean:
 	rm -rf .venv demo-output
+	find rom tests -name __pycache__ -prune -exec rm -r {} +
