@@ -46,7 +46,7 @@ plt.rcParams["figure.dpi"] = 70
 # it stands a plain network of the same size, on the same basis.
 
 # %%
-full, t = rom.fom.Wave(speed=0.1, n=128), np.linspace(0, 50, 5001)
+full, t = rom.fom.Wave(speed=0.1, n=128), np.linspace(0, 50, 2501)
 snapshots = full.simulate(full.initial_state(), t)
 X = rom.Flatten().fit(snapshots).transform(snapshots)
 seen = t <= 10
@@ -237,12 +237,12 @@ plot_width(tables["ours"])
 # `batch_size` it trains by Adam at a `learning_rate`:
 
 # %%
-rates = [2.0**k for k in range(-10, -3)]
+rates = [2.0**k for k in range(-8, -2)]
 fig, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
 for width in (32, 128, 512):
     losses = [
         NeuralODE(
-            (width,) * 2, window=None, batch_size=128, learning_rate=rate, max_iter=100,
+            (width,) * 2, window=None, batch_size=128, learning_rate=rate, max_iter=50,
             random_state=0,
         ).fit(np.vstack(forced[:4]), **{k: v[: 4 * 201] for k, v in rows.items()}).history_[-1, 2]
         for rate in rates
