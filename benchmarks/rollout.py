@@ -105,9 +105,10 @@ def worker(
     command = [str(PEERS), contender, name, str(until)]
     for interpreter in interpreters:
         module = MODULES.get(contender.split(" ")[0])
-        probe = [interpreter, "-c", f"import {module or 'numpy'}"]
+        # -P: a peer's module may be called as a script that stands in this folder.
+        probe = [interpreter, "-P", "-c", f"import {module or 'numpy'}"]
         if subprocess.run(probe, capture_output=True).returncode == 0:
-            done = subprocess.run([interpreter, *command], capture_output=True, text=True)
+            done = subprocess.run([interpreter, "-P", *command], capture_output=True, text=True)
             if done.returncode:
                 raise RuntimeError(f"{contender} on {name}:\n{done.stderr}")
             rows: list[dict[str, float]] = json.loads(done.stdout.splitlines()[-1])

@@ -77,11 +77,13 @@ def bands(data: xr.Dataset) -> list[str]:
             f"that do not overlap in time, but there are {data.attrs['n_apart']}."
         ]
     band = data["band_radius"]
+    late = " Do not rely on it: errors are not alike in earlier and later rollouts."
     return [
         f"A band for all lead times and coordinates together, made of {band.attrs['n_calibration']}"
         f" rollouts at level {_level(data)}, held {100 * band.attrs['coverage']:.3g} % of "
         f"{band.attrs['n_test']} others (95 % interval: {100 * band.attrs['coverage_low']:.3g} to "
         f"{100 * band.attrs['coverage_high']:.3g} %)."
+        + (late if band.attrs["coverage_high"] < band.attrs["level"] else "")
     ]
 
 
