@@ -20,8 +20,7 @@ other nine; the rounds are as many as give 500 tests. The interval of the covera
 Korn and Graubard, by blocks. Width is the mean half-width in standard deviations of the coordinate.
 
 Coverage does not depend on the power in `rom.rollout.intervals`; widths do, and it was chosen with
-the widths on Lorenz 96, cylinder wake and SLP in view (3.6, 0.029 and 3.78 for 4; 4.2, 0.032 and
-3.80 for 2).
+the widths on Lorenz 96, cylinder wake and SLP in view.
 
 The Gaussian ensemble beside them gets noise after each sampling step, normal with the covariance
 of the one-step errors in training. 50 members give mean and spread; the factor on the spread is the

@@ -126,9 +126,7 @@ def systems() -> Iterator[System]:
     yield fronts()
 
 
-def fit(
-    system: System, X: xr.DataArray, *, rank: int | None, degree: int, threshold: float
-) -> rom.ROM:
+def fit(X: xr.DataArray, *, rank: int | None, degree: int, threshold: float) -> rom.ROM:
     dynamics = rom.SINDy(
         rom.PolynomialLibrary(degree), threshold=threshold, relative_threshold=True
     )
@@ -139,18 +137,16 @@ def fit(
 
 
 def good(system: System, i: int) -> rom.ROM:
-    return fit(
-        system, system.train(i), rank=system.rank, degree=system.degree, threshold=GOOD_THRESHOLD
-    )
+    return fit(system.train(i), rank=system.rank, degree=system.degree, threshold=GOOD_THRESHOLD)
 
 
 def bad(system: System, i: int, how: str) -> rom.ROM:
     rng, X = np.random.default_rng(1000 + i), system.train(i)
     if how == "truncated":
-        return fit(system, X, rank=system.truncated, degree=system.degree, threshold=GOOD_THRESHOLD)
+        return fit(X, rank=system.truncated, degree=system.degree, threshold=GOOD_THRESHOLD)
     if how == "noise-fitted":
         noisy = X + float(X.std()) * rng.normal(size=X.shape)
-        return fit(system, noisy, rank=system.rank, degree=3, threshold=0.0)
+        return fit(noisy, rank=system.rank, degree=3, threshold=0.0)
     model = good(system, i)
     coef, exponents = model.dynamics_.coef_, model.dynamics_.polynomial().exponents
     linear = np.flatnonzero(exponents.sum(axis=1) == 1)

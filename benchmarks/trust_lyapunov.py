@@ -1,12 +1,13 @@
 """Lyapunov exponents of chaotic systems: `python benchmarks/trust_lyapunov.py [--small]`.
 
-The systems are the first 20, in alphabetical order, of the polynomial ones of the package `dysts`
-(those of chaotic_systems.py) whose largest exponent exceeds 0.2 a period, in 1000 periods from the
-start that `dysts` gives: the weaker, the longer it takes to know it. Compared are the largest
-exponent and the Kaplan-Yorke dimension by :func:`rom.rollout.lyapunov.lyapunov`, along one
-trajectory from that start: of the equations, and of models identified from data. The run is as long
-as brings the sampling error of the largest exponent to 0.6 %, by that of a pilot run of 2000
-periods. So long is also the reference, stored below: see trust_lyapunov_reference.py.
+The systems are ten of the first 20, in alphabetical order, of the polynomial ones of the package
+`dysts` (those of chaotic_systems.py) whose largest exponent exceeds 0.2 a period, in 1000 periods
+from the start that `dysts` gives: the weaker, the longer it takes to know it. The reference of the
+other ten is still to be computed. Compared are the largest exponent and the Kaplan-Yorke dimension
+by :func:`rom.rollout.lyapunov.lyapunov`, along one trajectory from that start: of the equations,
+and of models identified from data. The run is as long as brings the sampling error of the largest
+exponent to 0.6 %, by that of a pilot run of 2000 periods. So long is also the reference, stored
+below: see trust_lyapunov_reference.py.
 
 The models are identified from 10 trajectories of 1000 samples, 100 a period: WeakSINDy, all
 monomials up to degree 4, terms chosen by the corrected Akaike criterion; from clean samples, and

@@ -376,12 +376,12 @@ def _summary(model: ROM) -> str:
 
 
 def _training_range(model: ROM) -> str:
-    axis, t = model.time_axis_, model.latent_t_
-    if t is None:
-        return "training times: unknown"
-    first, last = [t[0], t[-1]] if axis is None else axis.to_times(t[[0, -1]])
-    unit = "" if axis is None else f" {axis.unit}"
-    return f"training times: {first} to {last}, step {model.dynamics_.dt_:g}{unit}"
+    from rom.report.words import quantity, training_times
+
+    unit = None if model.time_axis_ is None else model.time_axis_.unit
+    step = quantity(f"{model.dynamics_.dt_:g}", unit)
+    times = training_times(model)
+    return f"training times: {times}, step {step}" if times else "training times: unknown"
 
 
 if __name__ == "__main__":

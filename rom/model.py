@@ -197,7 +197,7 @@ class ROM(BaseEstimator):
         Rows
         """
         check_is_fitted(self)
-        raw = self._flat(X, t, trajectory)
+        raw = self._with_times(self.flatten_.transform(X), X, t, trajectory)
         phases = self._phase(times_of(X, self.time_axis_))
         return raw._replace(rows=self.preprocess_.transform(raw.rows, phase=phases))
 
@@ -391,13 +391,10 @@ class ROM(BaseEstimator):
 
         save(self, path)
 
-    def _flat(self, X: Any, t: ArrayLike | None, trajectory: ArrayLike | None) -> Rows:
-        """Snapshots as unscaled numbers with checked times and trajectories."""
-        return self._with_times(self.flatten_.transform(X), X, t, trajectory)
-
     def _with_times(
         self, rows: Any, X: Any, t: ArrayLike | None, trajectory: ArrayLike | None
     ) -> Rows:
+        """Unscaled numbers of snapshots with their checked times and trajectories."""
         times = times_of(X, self.time_axis_)
         if is_labelled(X):
             if t is not None or trajectory is not None:

@@ -53,7 +53,7 @@ def errors(figure: FigureBase, data: xr.Dataset) -> None:
     ax.axhline(data.attrs["tolerance"], color=INK, lw=0.8, ls=":", label="tolerance")
     ax.set(xlabel=with_unit("lead time", data), ylabel="normalised error", yscale="log")
     _log_range(ax)
-    _legend(ax)
+    legend_above(ax)
 
 
 def holding(figure: FigureBase, data: xr.Dataset) -> None:
@@ -106,7 +106,7 @@ def valid_times(figure: FigureBase, data: xr.Dataset) -> None:
     ax.axhline(float(data["lead"][-1]), color=INK, lw=0.8, ls=":", label="horizon")
     ax.set(xlabel=with_unit("start", data), ylabel=with_unit("valid time", data))
     ax.set_ylim(0, 1.08 * float(data["lead"][-1]))
-    _legend(ax)
+    legend_above(ax)
 
 
 # -- bounds -----------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ def bound(figure: FigureBase, data: xr.Dataset) -> None:
     ax.axhline(data.attrs["tolerance"], color=INK, lw=0.8, ls=":", label="tolerance")
     ax.set(xlabel=with_unit("lead time", data), ylabel="normalised error", yscale="log")
     _log_range(ax)
-    _legend(ax)
+    legend_above(ax)
 
 
 def growth(figure: FigureBase, data: xr.Dataset) -> None:
@@ -158,7 +158,7 @@ def spectra(figure: FigureBase, data: xr.Dataset) -> None:
     simple = str(data.attrs.get("time_unit")).isalpha()
     ax.set_xlabel(with_unit("frequency", data, "1/{}" if simple else "1/({})"))
     figure.supylabel("power", fontsize="medium")
-    _legend(axes[0][1])
+    legend_above(axes[0][1])
 
 
 def histograms(figure: FigureBase, data: xr.Dataset) -> None:
@@ -172,7 +172,7 @@ def histograms(figure: FigureBase, data: xr.Dataset) -> None:
         ax.margins(x=0)
     ax.set_xlabel("value")
     figure.supylabel("density", fontsize="medium")
-    _legend(axes[0][1])
+    legend_above(axes[0][1])
 
 
 def invariants(figure: FigureBase, data: xr.Dataset) -> None:
@@ -183,7 +183,7 @@ def invariants(figure: FigureBase, data: xr.Dataset) -> None:
         ax.plot(data["lead"], _positive(values), label=readable(name))
     ax.set(xlabel=with_unit("lead time", data), ylabel="relative drift", yscale="log")
     ax.margins(x=0)
-    _legend(ax)
+    legend_above(ax)
 
 
 # -- bands and skill --------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def rollout(figure: FigureBase, data: xr.Dataset) -> None:
         ax.set_ylim(low - (high - low) / 2, high + (high - low) / 2)  # the band may be far wider
         ax.margins(x=0)
     ax.set_xlabel(with_unit("lead time", data))
-    _legend(axes[0][1])
+    legend_above(axes[0][1])
 
 
 def bands(figure: FigureBase, data: xr.Dataset) -> None:
@@ -228,7 +228,7 @@ def bands(figure: FigureBase, data: xr.Dataset) -> None:
     ax.set(xlabel=with_unit("lead time", data), ylabel="half-width")
     ax.set_ylim(bottom=0)
     ax.margins(x=0)
-    _legend(ax)
+    legend_above(ax)
 
 
 def skill(figure: FigureBase, data: xr.Dataset) -> None:
@@ -243,7 +243,7 @@ def skill(figure: FigureBase, data: xr.Dataset) -> None:
     ax.axhline(0, color=INK, lw=0.8)
     ax.set(xlabel=with_unit("lead time", data), ylabel="skill", ylim=(-1, 1.05))
     ax.margins(x=0)
-    _legend(ax)
+    legend_above(ax)
 
 
 def crps(figure: FigureBase, data: xr.Dataset) -> None:
@@ -256,7 +256,7 @@ def crps(figure: FigureBase, data: xr.Dataset) -> None:
     ax.set(xlabel=with_unit("lead time", data), ylabel="CRPS")
     ax.set_ylim(bottom=0)
     ax.margins(x=0)
-    _legend(ax)
+    legend_above(ax)
 
 
 # -- helpers ----------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ def _beyond(passage: Array, lead: Array) -> Array:
     return np.where(passage >= lead[-1], np.inf, passage)
 
 
-def _legend(ax: Axes) -> None:
+def legend_above(ax: Axes, ncols: int = 2) -> None:
     """What the lines are, above the axes."""
-    style = {"ncols": 2, "fontsize": "small", "frameon": False, "columnspacing": 1.0}
+    style = {"ncols": ncols, "fontsize": "small", "frameon": False, "columnspacing": 1.0}
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, **style)

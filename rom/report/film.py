@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rom.report.plots import colour_bar, film_strip
-from rom.report.words import time_in_words
+from rom.report.plots import colour_bar, curved_places, film_strip
+from rom.report.words import labelled, time_in_words
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -81,11 +81,12 @@ def film_of(data: xr.Dataset) -> Film | None:
     truth, model = (field.isel(others) for field in fields)
     reached = np.flatnonzero(np.isfinite(model.values).any(axis=tuple(range(1, model.ndim))))
     where = ", ".join(f"{dim} {truth[dim].values}" for dim in others if dim in truth.coords)
+    name = labelled(str(truth.attrs.get("long_name", "")), truth.attrs.get("units"))
     film = (_curves if truth.ndim == 2 else _strips)(truth, model)
     return film._replace(
         times=[time_in_words(lead, data) for lead in data["snapshot_lead"].values],
         shown=int(reached[-1]) if reached.size else 0,
-        caption="; ".join(filter(None, (_label(truth), where, film.caption))),
+        caption="; ".join(filter(None, (name, where, film.caption))),
     )
 
 
@@ -94,9 +95,9 @@ def film_of(data: xr.Dataset) -> Film | None:
 
 def _strips(truth: xr.DataArray, model: xr.DataArray) -> Film:
     stack = np.stack([truth.values, model.values]).astype(np.float64)
-    flat = [c.values for c in truth.coords.values() if c.dims == truth.dims[1:]]
-    if len(flat) == 2:
-        frames = _resampled(stack, *flat)
+    places = curved_places(truth, truth.dims[1:])
+    if places is not None:
+        frames = _resampled(stack, *places)
     else:
         frames = _nearest(stack, *(_places(truth, str(dim)) for dim in truth.dims[:0:-1]))
     low, high, diverging = _limits(frames[0])
@@ -213,8 +214,3 @@ def _path(x: Array, y: Array) -> str:
             text.append(f"{'M' if move else 'L'}{a:.1f} {b:.1f}")
         move = not np.isfinite(b)
     return "".join(text)
-
-
-def _label(field: xr.DataArray) -> str:
-    name, unit = str(field.attrs.get("long_name", "")), field.attrs.get("units")
-    return name if unit in (None, "", "1") else f"{name} [{unit}]".lstrip()

@@ -20,6 +20,7 @@ from rom.report.film import Film, film_of
 from rom.report.panels import panels_of
 from rom.report.plots import panel_svg
 from rom.report.typeset import equation_html
+from rom.report.words import training_times
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -134,6 +135,19 @@ def compare_to_html(
     -------
     str
         The page.
+
+    Examples
+    --------
+    >>> import numpy as np, rom
+    >>> from rom.report.html import compare_to_html
+    >>> t = np.arange(0, 20, 0.1)
+    >>> X = np.c_[np.cos(t), np.sin(t)] @ np.random.default_rng(0).normal(size=(2, 50))
+    >>> checks = {}
+    >>> for name, dynamics in (("linear", rom.DMD()), ("operators", rom.OperatorInference("A"))):
+    ...     model = rom.ROM(rom.POD(2), dynamics).fit(X[:100], t=t[:100])
+    ...     checks[name] = rom.check(model, X[100:], t=t[100:], n_starts=5), model
+    >>> "<b>operators</b>" in compare_to_html(checks)
+    True
     """
     reports = {name: report for name, (report, _) in checks.items()}
     parts = [
@@ -235,7 +249,6 @@ def _equations(model: ROM) -> list[str]:
 
 def _describe(model: ROM) -> dict[str, object]:
     """What is most worth knowing of a fitted model, in words."""
-    unit = "" if model.time_axis_ is None else model.time_axis_.unit
     info: dict[str, object] = {
         "variables": ", ".join(model.flatten_.variables_),
         "values per state": model.n_features_in_,
@@ -246,9 +259,8 @@ def _describe(model: ROM) -> dict[str, object]:
     energy = getattr(model.compressor_, "explained_variance_ratio_", None)
     if energy is not None:
         info["energy kept"] = f"{100 * float(np.sum(energy)):.4g} %"
-    if model.latent_t_ is not None:
-        first, last = (f"{t:.6g}" for t in (model.latent_t_.min(), model.latent_t_.max()))
-        info["training times"] = f"{first} to {last} {unit if unit != '1' else ''}".rstrip()
+    if times := training_times(model):
+        info["training times"] = times
     return info
 
 

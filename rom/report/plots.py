@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
-from rom.report.draw import FLOOR, INK, MODEL
+from rom.report.draw import FLOOR, INK, MODEL, STYLE, legend_above
 from rom.report.panels import Panel, panels_of, thinned
+from rom.report.words import labelled
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -227,11 +228,11 @@ def _draw_snapshot(ax: Axes, snapshot: xr.DataArray, limit: float) -> Any:
 
 def _mesh(snapshot: xr.DataArray) -> tuple[NDArray, NDArray, NDArray]:
     """Coordinates and values of a field, closed where its last column lies beside its first."""
-    flat = [c.values for c in snapshot.coords.values() if c.dims == snapshot.dims]
-    if len(flat) != 2:
+    places = curved_places(snapshot, snapshot.dims)
+    if places is None:
         rows, columns = snapshot.dims
         return snapshot[columns].values, snapshot[rows].values, snapshot.values
-    x, y = flat
+    x, y = places
     gap = np.hypot(x[:, 0] - x[:, -1], y[:, 0] - y[:, -1])
     step = np.hypot(np.diff(x, axis=1), np.diff(y, axis=1)).max(axis=1)
     if (gap <= 1.5 * step).all():
@@ -240,12 +241,18 @@ def _mesh(snapshot: xr.DataArray) -> tuple[NDArray, NDArray, NDArray]:
     return x, y, snapshot.values
 
 
+def curved_places(field: xr.DataArray, dims: tuple[Hashable, ...]) -> tuple[Any, Any] | None:
+    """Where the cells lie, x and y (n_rows, n_columns), if two coordinates run along `dims`."""
+    found = [c.values for c in field.coords.values() if c.dims == dims]
+    return (found[0], found[1]) if len(dims) == len(found) == 2 else None
+
+
 def _seen(field: xr.DataArray, extent: Any) -> NDArray:
     """Values inside `extent`, where the field has two-dimensional coordinates."""
-    flat = [c.values for c in field.coords.values() if c.dims == field.dims[1:]]
-    if extent is None or len(flat) != 2:
+    places = curved_places(field, field.dims[1:])
+    if extent is None or places is None:
         return field.values
-    x, y = flat
+    x, y = places
     inside = (x >= extent[0]) & (x <= extent[1]) & (y >= extent[2]) & (y <= extent[3])
     return field.values[:, inside]
 
@@ -260,28 +267,21 @@ def _draw_latent(
     axes = figure.subplots(n_modes, sharex=True, squeeze=False)[:, 0]
     dim = str(latent[0].dims[0])
     for k, ax in enumerate(axes):
-        for amplitude, label, color, width in (
-            (latent[0], "full model", INK, 2.0),
-            (latent[1], "reduced model", MODEL, 0.9),
-        ):
-            ax.plot(
-                amplitude[dim].values, amplitude.values[:, k], color=color, lw=width, label=label
-            )
+        for amplitude, style in zip(latent, STYLE.values(), strict=True):
+            ax.plot(amplitude[dim].values, amplitude.values[:, k], **style)
         if training is not None:
             ax.axvspan(*training, color="#f0c36d", alpha=0.35, lw=0, label="training")
         for time in times:
             ax.axvline(time, color=FLOOR, lw=0.8, ls=":")
         ax.set_ylabel(f"mode {k + 1}")
         ax.margins(x=0)
-    axes[0].legend(
-        fontsize="small", ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False
-    )
+    legend_above(axes[0], ncols=3)
     axes[-1].set_xlabel(dim)
 
 
 def _field_label(field: xr.DataArray) -> str:
     name = str(field.attrs.get("long_name", field.name or ""))
-    return f"{name} [{field.attrs['units']}]" if field.attrs.get("units") else name
+    return labelled(name, field.attrs.get("units"))
 
 
 def _short(time: Any) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rom.report.words import number, readable, time_in_words
+from rom.report.words import known, number, readable, time_in_words
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -63,7 +63,7 @@ def _valid(data: xr.Dataset) -> Tile:
 
 
 def _bound(data: xr.Dataset) -> Tile | None:
-    if "useful_horizon" not in data or not np.isfinite(data["useful_horizon"]).any():
+    if "useful_horizon" not in data or not known(data["useful_horizon"]):
         return None
     kind = str(data["error_bound"].attrs.get("kind", ""))
     horizon = float(data["useful_horizon"].median())
@@ -130,17 +130,15 @@ def statistics_table(data: xr.Dataset) -> Table | None:
 
 def _kept(data: xr.Dataset) -> list[str]:
     kept = data["statistics_kept"].values
-    known = data["statistics_known"].values if "statistics_known" in data else np.ones_like(kept)
-    words = np.where(known, np.where(kept, "kept", "not kept"), "not known")
+    sure = data["statistics_known"].values if "statistics_known" in data else np.ones_like(kept)
+    words = np.where(sure, np.where(kept, "kept", "not kept"), "not known")
     return [str(word) for word in words]
 
 
 def exponents_table(data: xr.Dataset) -> Table | None:
     """Lyapunov exponents and dimension of the model beside the full model's."""
     names = [
-        n
-        for n in ("model", "truth")
-        if f"lyapunov_{n}" in data and bool(np.isfinite(data[f"lyapunov_{n}"]).any())
+        n for n in ("model", "truth") if f"lyapunov_{n}" in data and known(data[f"lyapunov_{n}"])
     ]
     if not names:
         return None

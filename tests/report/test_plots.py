@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,9 +185,17 @@ def test_rollout_of_fields_on_a_map_with_land(tmp_path, dates):
 
 
 def test_no_pyplot_state():
-    before = "matplotlib.pyplot" in sys.modules
-    plot_report(checked())
-    assert ("matplotlib.pyplot" in sys.modules) == before
+    code = """
+import sys
+from made_reports import complete
+from rom.report.plots import plot_report
+plot_report(complete()).savefig(sys.argv[1], format="png", dpi=20)
+print("matplotlib.pyplot" in sys.modules)
+"""
+    command = [sys.executable, "-c", code, os.devnull]
+    folder = Path(__file__).parent
+    out = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    assert out.stdout == "False\n"
 
 
 def test_width_shows_the_table():

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import xarray as xr
 from made_reports import bare, complete
 
+from rom.data.times import TimeAxis
 from rom.report.tables import (
     as_text,
     comparison_table,
@@ -13,7 +17,7 @@ from rom.report.tables import (
     statistics_table,
     tiles,
 )
-from rom.report.words import number, time_in_words
+from rom.report.words import number, time_in_words, training_times
 
 
 def test_tiles_say_the_figures_of_the_check():
@@ -92,3 +96,17 @@ def test_comparison_has_one_row_a_model_and_leaves_gaps():
 )
 def test_numbers(value, words):
     assert number(value) == words
+
+
+def test_training_times_are_dates_or_numbers_from_first_to_last_of_all_trajectories():
+    t = np.array([3.0, 14.0, 0.0, 7.0])
+    dates = xr.date_range("2000-01-01", periods=20, freq="MS", use_cftime=False)
+    months = TimeAxis.of(xr.DataArray(np.zeros(20), {"time": dates}, "time"))
+    for axis, words in (
+        (months, "2000-01-01T00:00:00 to 2001-03-01T00:00:00"),
+        (TimeAxis("time", "D/U"), "0 to 14 D/U"),
+        (TimeAxis("time", "1"), "0 to 14"),
+        (None, "0 to 14"),
+    ):
+        assert training_times(SimpleNamespace(latent_t_=t, time_axis_=axis)) == words
+    assert training_times(SimpleNamespace(latent_t_=None, time_axis_=months)) == ""
