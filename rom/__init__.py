@@ -46,9 +46,13 @@ if TYPE_CHECKING:
     from rom.dynamics.midpoint import MidpointSINDy as MidpointSINDy
     from rom.dynamics.neural_ode import NeuralODE as NeuralODE
     from rom.dynamics.nvar import NVAR as NVAR
+    from rom.dynamics.opinf import DiscreteOperatorInference as DiscreteOperatorInference
     from rom.dynamics.opinf import OperatorInference as OperatorInference
     from rom.dynamics.optimised_dmd import OptimisedDMD as OptimisedDMD
     from rom.dynamics.parametric import AffineOperatorInference as AffineOperatorInference
+    from rom.dynamics.parametric import (
+        DiscreteInterpolatedOperatorInference as DiscreteInterpolatedOperatorInference,
+    )
     from rom.dynamics.parametric import (
         InterpolatedOperatorInference as InterpolatedOperatorInference,
     )
@@ -86,6 +90,8 @@ _HOME = {
     "ConvexClosure": "rom.dynamics.convex_closure",
     "CotangentLift": "rom.compress.cotangent_lift",
     "DMD": "rom.dynamics.dmd",
+    "DiscreteInterpolatedOperatorInference": "rom.dynamics.parametric",
+    "DiscreteOperatorInference": "rom.dynamics.opinf",
     "DiscreteSINDy": "rom.dynamics.sindy",
     "DissipativeODE": "rom.dynamics.dissipative_ode",
     "EchoState": "rom.dynamics.echo_state",

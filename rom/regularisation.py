@@ -50,7 +50,7 @@ def search_ridge(
 ) -> RidgeSearch:
     """Take the ridge whose rollouts through held-out stretches are bounded and most accurate.
 
-    In each fold the model is fitted once; all candidates follow from the same triangle (see
+    In each fold the model is fitted once; all candidates follow from the same sums (see
     :meth:`~rom.dynamics.operators.PolynomialInference.refit`), so that only their rollouts cost.
     A fit of derivatives favours too little ridge: small errors of the operators, harmless in one
     evaluation, make a rollout unbounded.

@@ -62,7 +62,7 @@ MODELS = {
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_loaded_model_gives_bit_equal_rollouts(kind, tmp_path):
-    data = field()
+    data = field(48)
     scale = rom.Scale(climatology="month", area_weights=True)
     model = rom.ROM(rom.POD(3), MODELS[kind], preprocess=scale).fit(data)
     model.save(tmp_path / "model.nc")

@@ -17,9 +17,13 @@ from rom.dynamics.low_rank import LowRankODE
 from rom.dynamics.midpoint import MidpointSINDy
 from rom.dynamics.neural_ode import NeuralODE
 from rom.dynamics.nvar import NVAR
-from rom.dynamics.opinf import OperatorInference
+from rom.dynamics.opinf import DiscreteOperatorInference, OperatorInference
 from rom.dynamics.optimised_dmd import OptimisedDMD
-from rom.dynamics.parametric import AffineOperatorInference, InterpolatedOperatorInference
+from rom.dynamics.parametric import (
+    AffineOperatorInference,
+    DiscreteInterpolatedOperatorInference,
+    InterpolatedOperatorInference,
+)
 from rom.dynamics.pde import WeakPDE
 from rom.dynamics.port_hamiltonian import PortHamiltonianODE
 from rom.dynamics.recurrent import RecurrentModel
@@ -39,6 +43,8 @@ __all__ = [
     "ConcatLibrary",
     "ContractiveODE",
     "ConvexClosure",
+    "DiscreteInterpolatedOperatorInference",
+    "DiscreteOperatorInference",
     "DiscreteSINDy",
     "DissipativeODE",
     "EchoState",

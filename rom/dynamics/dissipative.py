@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_continuous_lyapunov
 from scipy.optimize import least_squares, minimize
 
-from rom.dynamics.triangle import solve
+from rom.dynamics import regression
 
 # Real, or complex where a derivative is taken by a complex step.
 Array = NDArray[Any]
@@ -65,7 +65,7 @@ def fit_dissipative(
     Parameters
     ----------
     triangle : ndarray
-        That of the rows of terms and targets; see :mod:`rom.dynamics.triangle`.
+        That of the rows of terms and targets; see :mod:`rom.dynamics.normal`.
     blocks : dict of str to ndarray
         Exponents by operator, of "A" and some of "c", "H" and "B".
     learned : bool
@@ -118,7 +118,7 @@ class Problem:
         self.A = np.concatenate([scaled, penalty])
         target = Y / (self.rate * self.size)
         self.Y = np.concatenate([target, np.zeros((terms, rank))])
-        self.free = solve(np.hstack([self.A, self.Y]), rank)
+        self.free = regression.ridge(self.A, self.Y)
         # Matrices from entries to rank x rank matrices, strictly upper and upper triangular.
         self.upper, self.pairs = np.triu_indices(rank, 1), np.triu_indices(rank)
         places = np.eye(rank**2).reshape(rank, rank, -1)

@@ -14,11 +14,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from rom.base import Polynomial
 from rom.dynamics.equations import PolynomialEquations, variable_names
-from rom.dynamics.linear import Affine, Band, affine_polynomial, check_growth, fit_affine
-from rom.dynamics.rows import RowDynamics
+from rom.dynamics.linear import (
+    Affine,
+    Band,
+    affine_normals,
+    affine_polynomial,
+    check_growth,
+    fit_affine,
+)
+from rom.dynamics.normal import Normal, sum_normals
+from rom.dynamics.rows import SummedDynamics
 
 
-class DMD(PolynomialEquations, RowDynamics):
+class DMD(PolynomialEquations, SummedDynamics):
     """The linear map z⁺ = A z + B u + c from each state to the one a sampling step later.
 
     Fitted to all pairs of neighbouring rows. On the latent coordinates of a POD this is exact
@@ -53,6 +61,8 @@ class DMD(PolynomialEquations, RowDynamics):
         Eigenvalues of `A_`, the slowest to decay first.
     rates_ : ndarray of complex, shape (rank,)
         log(eigenvalues_) / dt_: growth rate + i times angular frequency, per unit of time.
+    normal_ : list of ndarray
+        The normal equations of the rows seen, to which :meth:`partial_fit` adds.
 
     Raises
     ------
@@ -115,17 +125,26 @@ class DMD(PolynomialEquations, RowDynamics):
     def _fit(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> None:
+        self._fit_sums(self._sums(Z, y, u))
+
+    def _sums(
+        self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
+    ) -> list[Normal]:
         variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
         if self.ridge and self.total_least_squares:
             raise ValueError(
                 f"ridge={self.ridge} does not go with total_least_squares=True: the one shrinks "
                 "the map, the other undoes the shrinking that noise brings."
             )
-        growth = check_growth(self.growth)
+        check_growth(self.growth)
+        return affine_normals(Z, y, u, constant=self.constant)
+
+    def _fit_sums(self, blocks: list[Normal]) -> None:
+        found, growth = sum_normals(blocks), check_growth(self.growth)
+        self.normal_ = found.arrays()
         self.A_, self.B_, self.c_ = fit_affine(
-            Z,
-            y,
-            u,
+            found,
+            self.n_features_in_,
             alpha=self.ridge,
             constant=self.constant,
             total=self.total_least_squares,

@@ -92,14 +92,18 @@ def coupled(
 def solve(
     problem: Problem,
     kept: NDArray[np.bool_],
-    alpha: float = 0.0,
+    alpha: float | Array = 0.0,
     targets: slice = ALL,
 ) -> Array:
-    """Coefficients (n_kept, n_targets) of the kept terms of unit size, by ridge."""
+    """Coefficients (n_kept, n_targets) of the kept terms of unit size, by ridge.
+
+    There may be one ridge parameter for each of all terms.
+    """
     n, n_all = int(kept.sum()), len(kept)
     cross = problem.cross[kept, targets]
     if n == 0:
         return np.zeros(cross.shape)
+    alpha = alpha[kept] if isinstance(alpha, np.ndarray) else alpha
     if problem.constraint is not None:
         return _solve_constrained(problem, kept, alpha)
     if problem.root is not None:
@@ -110,9 +114,9 @@ def solve(
     return _solve_gram(gram, cross, alpha)
 
 
-def _solve_gram(gram: Array, cross: Array, alpha: float) -> Array:
+def _solve_gram(gram: Array, cross: Array, alpha: float | Array) -> Array:
     n = len(gram)
-    penalised = gram + alpha * np.eye(n)
+    penalised = _plus_diagonal(gram, alpha)
     factor, info = linalg.lapack.dpotrf(penalised, lower=1)
     if not info and np.diag(factor).min() ** 2 > n * EPS * penalised.max():
         return np.asarray(linalg.lapack.dpotrs(factor, cross, lower=1)[0])
@@ -121,15 +125,21 @@ def _solve_gram(gram: Array, cross: Array, alpha: float) -> Array:
     return np.asarray(vectors[:, large] @ ((vectors[:, large].T @ cross) / values[large, None]))
 
 
-def _solve_rows(A: Array, Y: Array, alpha: float) -> Array:
-    n = A.shape[1]
-    if alpha > 0:
-        A = np.concatenate([A, np.sqrt(alpha) * np.eye(n)])
-        Y = np.concatenate([Y, np.zeros((n, Y.shape[1]))])
+def _plus_diagonal(gram: Array, alpha: float | Array) -> Array:
+    penalised = gram.copy()
+    penalised[np.diag_indices(len(gram))] += alpha
+    return penalised
+
+
+def _solve_rows(A: Array, Y: Array, alpha: float | Array) -> Array:
+    roots = np.sqrt(np.broadcast_to(alpha, A.shape[1]))
+    penalties = np.diag(roots)[roots > 0]
+    A = np.concatenate([A, penalties])
+    Y = np.concatenate([Y, np.zeros((len(penalties), Y.shape[1]))])
     return np.asarray(linalg.lstsq(A, Y, cond=EPS * max(A.shape))[0])
 
 
-def _solve_constrained(problem: Problem, kept: NDArray[np.bool_], alpha: float) -> Array:
+def _solve_constrained(problem: Problem, kept: NDArray[np.bool_], alpha: float | Array) -> Array:
     """Coefficients that meet the constraint: one of them, plus what its null space adds."""
     assert problem.constraint is not None
     matrix, value = problem.constraint
@@ -144,12 +154,12 @@ def _solve_constrained(problem: Problem, kept: NDArray[np.bool_], alpha: float) 
         )
     free, n = Vt[rank:].T, len(kept)
     if problem.root is None:
-        gram = problem.gram[np.ix_(kept, kept)] + alpha * np.eye(int(kept.sum()))
+        gram = _plus_diagonal(problem.gram[np.ix_(kept, kept)], alpha)
         rest = problem.cross[kept, 0] - gram @ one
         change = _solve_gram(free.T @ gram @ free, (free.T @ rest)[:, None], 0.0)
     else:
         A, y = problem.root[:, :n][:, kept], problem.root[:, n]
-        A = np.concatenate([A, np.sqrt(alpha) * np.eye(A.shape[1])])
+        A = np.concatenate([A, np.diag(np.sqrt(np.broadcast_to(alpha, A.shape[1])))])
         y = np.concatenate([y, np.zeros(A.shape[1])]) - A @ one
         change = _solve_rows(A @ free, y[:, None], 0.0)
     return one[:, None] + free @ change

@@ -30,10 +30,10 @@ def monomials(Z: NDArray[np.float64], exponents: NDArray[np.int64]) -> NDArray[n
     """Values (n_time, n_terms) of the monomials with these exponents (n_terms, n)."""
     columns = np.ascontiguousarray(Z.T)  # one variable, and one term, at a stretch of memory
     values = np.ones((len(exponents), len(Z)))
-    for value, row in zip(values, exponents.tolist(), strict=True):
-        for j, power in enumerate(row):
-            for _ in range(power):
-                value *= columns[j]
+    terms, variables = np.nonzero(exponents)
+    power = exponents[terms, variables]
+    for i, j in zip(terms.repeat(power).tolist(), variables.repeat(power).tolist(), strict=True):
+        values[i] *= columns[j]
     return values.T
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.linalg import eig, lstsq
 
 from rom.base import Polynomial
+from rom.dynamics.normal import Normal, row_normals
 from rom.dynamics.regression import ridge
 
 Array = NDArray[np.float64]
@@ -31,10 +32,33 @@ class Band(NamedTuple):
     step: float | None = None
 
 
+def affine_normals(Z: Array, Y: Array, u: Array | None, *, constant: bool = False) -> list[Normal]:
+    """Normal equations of blocks of rows of states, inputs and targets, for :func:`fit_affine`.
+
+    Parameters
+    ----------
+    Z : ndarray, shape (n_time, rank)
+    Y : ndarray, shape (n_time, n_targets)
+    u : ndarray, shape (n_time, n_inputs), or None
+    constant : bool, optional
+        Whether there is a constant term.
+
+    Returns
+    -------
+    list of Normal
+        With their root; the terms are 1 if there is a constant, the states and the inputs.
+    """
+
+    def terms(rows: Array) -> Array:
+        return np.concatenate([np.ones((len(rows), 1)), rows], axis=1) if constant else rows
+
+    X = Z if u is None else np.concatenate([Z, u], axis=1)
+    return row_normals(terms, None, X, Y, exact=True)
+
+
 def fit_affine(
-    Z: Array,
-    Y: Array,
-    u: Array | None,
+    found: Normal,
+    rank: int,
     *,
     alpha: float = 0.0,
     constant: bool = False,
@@ -45,9 +69,10 @@ def fit_affine(
 
     Parameters
     ----------
-    Z : ndarray, shape (n_time, rank)
-    Y : ndarray, shape (n_time, n_targets)
-    u : ndarray, shape (n_time, n_inputs), or None
+    found : Normal
+        Sum of what :func:`affine_normals` gives.
+    rank : int
+        How many of the terms are states.
     alpha : float, optional
         Ridge parameter, a pure number. The constant is not penalised.
     constant : bool, optional
@@ -62,22 +87,23 @@ def fit_affine(
     -------
     Affine
     """
-    z0, y0 = (rows.mean(axis=0) if constant else np.zeros(rows.shape[1]) for rows in (Z, Y))
-    u0 = None if u is None or not constant else u.mean(axis=0)
-    Z, Y = Z - z0, Y - y0
-    u = u if u is None or u0 is None else u - u0
+    assert found.root is not None
+    rows = np.array(np.linalg.qr(found.root, mode="r"))
+    mean = np.zeros(rows.shape[1])
+    if constant:  # all columns' share of that of ones is in the first row, the rest in the others
+        mean, rows[0] = rows[0] / rows[0, 0], 0.0
+    edges = np.cumsum([int(constant), rank, rows.shape[1] - constant - rank - len(found.squares)])
+    (_, z0, u0, y0), (_, Z, u, Y) = np.split(mean, edges), np.split(rows, edges, axis=1)
     if total:
-        A, B = total_least_squares(Z, Y, u), None
+        A = total_least_squares(Z, Y, u)
     else:
-        coef = ridge(Z if u is None else np.concatenate([Z, u], axis=1), Y, alpha)
-        A, B = coef[:, : Z.shape[1]], None if u is None else coef[:, Z.shape[1] :]
+        A, B = np.split(ridge(np.concatenate([Z, u], axis=1), Y, alpha), [rank], axis=1)
     if band is not None:
         A = keep_growth(A, band)
-    if u is not None and (total or band is not None):
+    if total or band is not None:
         B = ridge(u, Y - Z @ A.T, alpha)
-    if not constant:
-        return Affine(A, B, None)
-    return Affine(A, B, y0 - A @ z0 - (0 if B is None or u0 is None else B @ u0))
+    c = y0 - A @ z0 - B @ u0 if constant else None
+    return Affine(A, B if u.shape[1] else None, c)
 
 
 def total_least_squares(Z: Array, Y: Array, exact: Array | None = None) -> Array:
@@ -109,7 +135,7 @@ def total_least_squares(Z: Array, Y: Array, exact: Array | None = None) -> Array
     array([[ 3., -2.]])
     """
     both = np.concatenate([Z, Y], axis=1)
-    if exact is not None:
+    if exact is not None and exact.shape[1]:
         both = both - exact @ lstsq(exact, both)[0]
     rank = Z.shape[1]
     leading = np.linalg.svd(np.linalg.qr(both)[1], full_matrices=False)[2][:rank]

@@ -3,7 +3,11 @@
 Sums of products are all that a linear regression needs of its rows. They are formed in one pass,
 side by side on all cores, and never need the terms of all rows at a time; those of different
 blocks, files or trajectories add. What is then asked of them (thresholds, ridge parameters,
-ensembles, criteria) costs no further pass.
+ensembles, criteria, fewer coordinates) costs no further pass.
+
+Products lose half of the digits where terms almost depend on each other, as those on modes of very
+unequal size do. Then the triangle of the rows' QR decomposition is kept too, which loses none, and
+which adds as well: a QR decomposition of two triangles is that of all their rows.
 """
 
 from __future__ import annotations
@@ -31,6 +35,8 @@ WIDE = 48
 # Of the scaled Gram matrix: a larger condition costs more than half of the digits, and the rows
 # themselves are asked instead.
 MAX_CONDITION = 1e8
+# A QR decomposition of so many rows for each column costs little more than one of all rows.
+TALL = 8
 
 
 class Normal(NamedTuple):
@@ -69,6 +75,28 @@ class Normal(NamedTuple):
             root,
         )
 
+    def part(self, terms: NDArray[np.bool_], targets: slice) -> Normal:
+        """The sums for some of the terms, by a mask, and some of the targets."""
+        root = None
+        if self.root is not None:
+            A, Y = np.split(self.root, [len(terms)], axis=1)
+            root = _triangle(np.concatenate([A[:, terms], Y[:, targets]], axis=1))
+        cross = np.ascontiguousarray(self.cross[terms, targets])
+        return Normal(
+            self.gram[np.ix_(terms, terms)], cross, self.squares[targets], self.n_rows, root
+        )
+
+    def arrays(self) -> list[Array]:
+        """The sums as a list of arrays, for a file; ``Normal.of`` takes them back."""
+        parts = [self.gram, self.cross, self.squares, np.array([self.n_rows])]
+        return parts if self.root is None else [*parts, self.root]
+
+    @classmethod
+    def of(cls, arrays: Sequence[Array]) -> Normal:
+        """The sums that :meth:`arrays` gave."""
+        gram, cross, squares, n_rows, *root = arrays
+        return cls(gram, cross, squares, float(n_rows[0]), *root)
+
 
 def normal(A: Array, Y: Array, weights: Array | None = None, *, exact: bool = False) -> Normal:
     """Sums over rows of terms.
@@ -90,8 +118,9 @@ def normal(A: Array, Y: Array, weights: Array | None = None, *, exact: bool = Fa
     if weights is not None:
         rows *= np.sqrt(weights)[:, None]
     n_rows = float(len(A) if weights is None else weights.sum())
-    root = _triangle(rows) if exact else None
-    return _unpack(rows.T @ rows, A.shape[1], n_rows, root)
+    if exact:
+        rows = _triangle(rows)
+    return _unpack(rows.T @ rows, A.shape[1], n_rows, rows if exact else None)
 
 
 def polynomial_normal(
@@ -192,7 +221,7 @@ def library_normals(
     def work(rows: slice) -> Normal:
         return sum_normals(
             normal(terms(Z[p]), Y[p], None if weights is None else weights[p], exact=exact)
-            for p in _parts(terms, Z, rows)
+            for p in _parts(terms, Z, rows, TALL if exact else 1)
         )
 
     return in_threads(work, blocks, limit_blas=True)
@@ -205,6 +234,8 @@ def row_normals(
     Y: Array,
     n_blocks: int = N_THREADS,
     weights: Array | None = None,
+    *,
+    exact: bool = False,
 ) -> list[Normal]:
     """Normal equations of blocks of rows, with their root where the sums would not do.
 
@@ -218,18 +249,21 @@ def row_normals(
     Y : ndarray, shape (n_time, n_targets)
     n_blocks : int, optional
     weights : ndarray, shape (n_time,), optional
+    exact : bool, optional
+        Find the root in any case.
 
     Returns
     -------
     list of Normal
     """
     blocks = slices(len(Z), n_blocks)
-    if exponents is None:
-        found = library_normals(terms, Z, Y, blocks, weights)
-    else:
-        found = polynomial_normals(exponents, Z, Y, blocks, weights)
-    if is_resolved(sum_normals(found)):
-        return found
+    if not exact:
+        if exponents is None:
+            found = library_normals(terms, Z, Y, blocks, weights)
+        else:
+            found = polynomial_normals(exponents, Z, Y, blocks, weights)
+        if is_resolved(sum_normals(found)):
+            return found
     return library_normals(terms, Z, Y, blocks, weights, exact=True)
 
 
@@ -256,10 +290,10 @@ def is_resolved(found: Normal) -> bool:
     return bool(reciprocal * MAX_CONDITION > 1)
 
 
-def _parts(terms: Terms, Z: Array, rows: slice) -> Iterator[slice]:
-    """The rows of a block, as many at a time as a core's cache holds terms of."""
+def _parts(terms: Terms, Z: Array, rows: slice, tall: int) -> Iterator[slice]:
+    """The rows of a block, as many at a time as a core's cache holds terms of, or `tall` each."""
     n_terms = terms(Z[rows.start : rows.start + 1]).shape[1]
-    width = max(64, n_terms, BLOCK_BYTES // (8 * n_terms))
+    width = max(64, tall * n_terms, BLOCK_BYTES // (8 * n_terms))
     for start in range(rows.start, rows.stop, width):
         yield slice(start, min(start + width, rows.stop))
 

@@ -17,8 +17,9 @@ from sklearn.utils.validation import check_is_fitted
 from rom.base import Polynomial
 from rom.dynamics.equations import Format, polynomial_equations, variable_names
 from rom.dynamics.library import monomials, powers
-from rom.dynamics.rows import RowDynamics
-from rom.dynamics.triangle import polynomial_triangle, solve
+from rom.dynamics.normal import Normal, row_normals, sum_normals
+from rom.dynamics.regression import fit_ridge
+from rom.dynamics.rows import SummedDynamics
 
 LETTERS = "cAHGBN"
 CHOICES = {"".join(some) for n in range(1, 6) for some in combinations("cAHGN", n)}
@@ -26,11 +27,11 @@ CHOICES = {"".join(some) for n in range(1, 6) for some in combinations("cAHGN", 
 Ridge = float | Mapping[str, float]
 
 
-class PolynomialInference(RowDynamics):
+class PolynomialInference(SummedDynamics):
     """Dynamics that are sums of operators on monomials, found by ridge regression.
 
     A model writes ``_blocks(rank, n_inputs)``: the exponents of the monomials that each of its
-    operators acts on. What the data say is kept in ``triangle_``, from which :meth:`refit` makes
+    operators acts on. What the data say is kept in ``normal_``, from which :meth:`refit` makes
     models of other ridge parameters and of smaller rank.
     """
 
@@ -40,7 +41,6 @@ class PolynomialInference(RowDynamics):
     G_: NDArray[np.float64] | None
     B_: NDArray[np.float64] | None
     N_: NDArray[np.float64] | None
-    triangle_: NDArray[np.float64] | None
 
     time: ClassVar[Literal["continuous", "discrete"]] = "continuous"
 
@@ -60,10 +60,19 @@ class PolynomialInference(RowDynamics):
     def _fit(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> None:
+        self._fit_sums(self._sums(Z, y, u))
+
+    def _sums(
+        self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
+    ) -> list[Normal]:
         variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
         self._penalties()
-        self.triangle_ = polynomial_triangle(self._exponents(), joined(Z, u), y)
-        self._set_coef(solve(self.triangle_, y.shape[1], self._penalties()))
+        return monomial_normals(self._exponents(), joined(Z, u), y)
+
+    def _fit_sums(self, blocks: list[Normal]) -> None:
+        found = sum_normals(blocks)
+        self.normal_ = found.arrays()
+        self._set_coef(fit_ridge(found, self._penalties()))
 
     def refit(self, *, ridge: Ridge | None = None, rank: int | None = None) -> Self:
         """A model of the same data with another ridge, or of its first coordinates only.
@@ -101,7 +110,7 @@ class PolynomialInference(RowDynamics):
                [ 1.,  0.]])
         """
         check_is_fitted(self)
-        if self.triangle_ is None:
+        if self.normal_ is None:
             raise ValueError("refit needs a model fitted to data; this one was given operators.")
         full, n_targets = self.n_features_in_, self._coef().shape[0]
         rank = full if rank is None else rank
@@ -120,14 +129,13 @@ class PolynomialInference(RowDynamics):
             if name.endswith("_"):
                 setattr(new, name, value)
         new.n_features_in_ = rank
+        found = Normal.of(self.normal_)
         if rank < full:
             if hasattr(self, "feature_names_in_"):
                 new.feature_names_in_ = self.feature_names_in_[:rank]
-            terms = np.flatnonzero(~self._exponents()[:, rank:full].any(axis=1))
-            kept = np.concatenate([terms, len(self._exponents()) + np.arange(rank)])
-            new.triangle_ = np.asarray(np.linalg.qr(self.triangle_[:, kept], mode="r"))
-            n_targets = rank
-        new._set_coef(solve(np.asarray(new.triangle_), n_targets, new._penalties()))
+            without = np.all(self._exponents()[:, rank:full] == 0, axis=1)
+            found = found.part(without, slice(rank))
+        new._fit_sums([found])
         return new
 
     def _penalties(self) -> NDArray[np.float64]:
@@ -210,6 +218,17 @@ def operator_blocks(operators: str, rank: int, n_inputs: int) -> dict[str, NDArr
         pairs = np.tile(states, (n_inputs, 1)), np.repeat(inputs, rank, axis=0)
         blocks["N"] = np.concatenate(pairs, axis=1)
     return blocks
+
+
+def monomial_normals(
+    exponents: NDArray[np.int64],
+    X: NDArray[np.float64],
+    Y: NDArray[np.float64],
+    *,
+    exact: bool = False,
+) -> list[Normal]:
+    """:func:`~rom.dynamics.normal.row_normals` of monomials of the variables `X`."""
+    return row_normals(lambda rows: monomials(rows, exponents), exponents, X, Y, exact=exact)
 
 
 def joined(Z: NDArray[np.float64], u: NDArray[np.float64] | None) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,9 +41,9 @@ class OperatorInference(PolynomialInference):
     B_ : ndarray, shape (n_targets, n_inputs), or None
     N_ : ndarray, shape (n_targets, n_inputs * rank), or None
         Columns in the order u0 z0, u0 z1, …, u1 z0, …
-    triangle_ : ndarray or None
-        All that the training rows say, for :meth:`refit`: R of the QR factorisation of the rows
-        of terms and targets over the root of their number.
+    normal_ : list of ndarray, or None
+        All that the training rows say, their normal equations: :meth:`partial_fit` adds to them,
+        and :meth:`refit` solves them anew.
 
     Raises
     ------
@@ -148,7 +148,7 @@ class OperatorInference(PolynomialInference):
         model.n_features_in_ = len(given[letters[0]])
         model.n_inputs_ = given["B"].shape[1] if "B" in given else 0
         variable_names(names, model.n_features_in_, model.n_inputs_)  # checks them
-        model.dt_, model.bound_, model.triangle_ = float("nan"), float(bound), None
+        model.dt_, model.bound_, model.normal_ = float("nan"), float(bound), None
         for letter in LETTERS:
             setattr(model, f"{letter}_", given.get(letter))
         return model
@@ -159,6 +159,34 @@ class OperatorInference(PolynomialInference):
 
     def _blocks(self, rank: int, n_inputs: int) -> dict[str, NDArray[np.int64]]:
         return operator_blocks(self.operators, rank, n_inputs)
+
+
+class DiscreteOperatorInference(OperatorInference):
+    """The state one step later as a polynomial in the state: for steps too long for derivatives.
+
+    Parameters, attributes and methods are those of :class:`OperatorInference`; the targets are
+    next states. Modes that decay within a step have no derivative in the samples, but an
+    eigenvalue near zero in this map.
+
+    Notes
+    -----
+    Inputs that change in a step are given at both of its ends, as ``[u(n), u(n+1)]`` side by side:
+    then the map of a linear model whose inputs are linear in each step is exact.
+
+    References
+    ----------
+    Peherstorfer (2020), SIAM J. Sci. Comput. 42, A3489.
+
+    Examples
+    --------
+    >>> import rom
+    >>> Z = 0.5 ** np.arange(6)[:, None]
+    >>> model = DiscreteOperatorInference("A").fit(Z)
+    >>> model.equations(), rom.rollout(model, [4.0], np.arange(3)).z.ravel()
+    (['z0[n+1] = 0.5 z0'], array([4., 2., 1.]))
+    """
+
+    time: ClassVar[Literal["continuous", "discrete"]] = "discrete"
 
 
 def _check_operators(given: dict[str, NDArray[np.float64]]) -> None:

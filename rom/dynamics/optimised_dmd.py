@@ -22,12 +22,14 @@ from rom.dynamics.equations import PolynomialEquations, variable_names
 from rom.dynamics.linear import (
     Affine,
     Band,
+    affine_normals,
     affine_polynomial,
     check_growth,
     fit_affine,
     keep_growth,
     slowest_first,
 )
+from rom.dynamics.normal import sum_normals
 from rom.dynamics.variable_projection import (
     ComplexArray,
     Fit,
@@ -180,7 +182,9 @@ class OptimisedDMD(PolynomialEquations, Dynamics):
         self.growth_std_ = self.frequency_std_ = self.modes_std_ = None
         if series.y is not None:
             band = None if growth is None else Band(*growth)
-            affine = fit_affine(series.Z, series.y, None, constant=self.constant, band=band)
+            found = sum_normals(affine_normals(series.Z, series.y, None, constant=self.constant))
+            rank = self.n_features_in_
+            affine = fit_affine(found, rank, constant=self.constant, band=band)
             self.A_, self.c_ = affine.A, affine.c
             self.residual_, self.n_iter_ = float("nan"), 1
             return

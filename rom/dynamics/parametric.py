@@ -6,6 +6,7 @@ trajectories of one parameter, and other inputs beside parameters, need nothing 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Literal
@@ -18,15 +19,24 @@ from sklearn.utils.validation import check_is_fitted
 
 from rom.dynamics.equations import variable_names
 from rom.dynamics.library import monomials, powers
-from rom.dynamics.operators import PolynomialInference, Ridge, joined, operator_blocks
-from rom.dynamics.opinf import OperatorInference
+from rom.dynamics.normal import sum_normals
+from rom.dynamics.operators import (
+    PolynomialInference,
+    Ridge,
+    joined,
+    monomial_normals,
+    operator_blocks,
+)
+from rom.dynamics.opinf import DiscreteOperatorInference, OperatorInference
+from rom.dynamics.regression import fit_ridge
 from rom.dynamics.rows import RowDynamics
-from rom.dynamics.triangle import polynomial_triangle, solve
 
 Degrees = Sequence[int] | Mapping[str, Sequence[int]]
 
 # How far, as a share of the range of the training parameters, one may lie outside by rounding.
 OUTSIDE = 1e-9
+# A mode that grows by more than this power of e in a step is an artefact of its derivative.
+FASTEST = 1.0
 
 
 class AffineOperatorInference(PolynomialInference):
@@ -53,8 +63,8 @@ class AffineOperatorInference(PolynomialInference):
     ----------
     c_, A_, H_, G_, B_, N_ : ndarray, shape (n_targets, n_theta * n_columns), or None
         The matrices for each θ_i side by side, their columns as in :class:`OperatorInference`.
-    triangle_ : ndarray
-        All that the training rows say, for :meth:`refit`.
+    normal_ : list of ndarray
+        All that the training rows say, for :meth:`partial_fit` and :meth:`refit`.
 
     Raises
     ------
@@ -172,6 +182,12 @@ class InterpolatedOperatorInference(RowDynamics):
         `parameters`, or several parameters have too few points, or points on one line or plane.
         By a prediction: outside the range of the training parameters.
 
+    Warns
+    -----
+    UserWarning
+        If a linear part grows so fast that the samples cannot have shown it, as happens where a
+        mode decays within a step.
+
     Notes
     -----
     One parameter is interpolated by a cubic spline, several by a thin-plate spline. A rollout is
@@ -225,9 +241,25 @@ class InterpolatedOperatorInference(RowDynamics):
         exponents = self._exponents()
         self.points_, which = np.unique(mu, axis=0, return_inverse=True)
         rows = [which.ravel() == i for i in range(len(self.points_))]
-        triangles = [polynomial_triangle(exponents, X[some], y[some]) for some in rows]
-        self.coef_ = np.stack([solve(R, y.shape[1], self.ridge) for R in triangles])
+        found = [sum_normals(monomial_normals(exponents, X[some], y[some])) for some in rows]
+        self.coef_ = np.stack([fit_ridge(each, self.ridge) for each in found])
         self._interpolate(self.points_[:1])  # refuses points that cannot be interpolated
+        if self.time == "continuous" and "A" in self.operators and y.shape[1] == Z.shape[1]:
+            self._warn_of_unresolved()
+
+    def _warn_of_unresolved(self) -> None:
+        start, rank = int("c" in self.operators), self.n_features_in_
+        values = np.linalg.eigvals(self.coef_[:, :, start : start + rank])
+        fast = np.flatnonzero(values.real.max(axis=1) * self.dt_ > FASTEST)
+        if fast.size:
+            warnings.warn(
+                f"At {fast.size} of {len(self.points_)} parameters, the first of them "
+                f"{self.points_[fast[0]]}, a mode of the fit grows by more than a factor of e in a "
+                f"step of {self.dt_:g}: the samples do not resolve its derivative, and rollouts "
+                "will run away. Sample more finely, take fewer coordinates, or learn the map from "
+                "state to state: DiscreteInterpolatedOperatorInference.",
+                stacklevel=5,
+            )
 
     def _split(
         self, Z: NDArray[np.float64], u: NDArray[np.float64] | None
@@ -287,6 +319,26 @@ class InterpolatedOperatorInference(RowDynamics):
         return fixed_model(self, dict(zip(blocks, parts, strict=True)), len(mu))
 
 
+class DiscreteInterpolatedOperatorInference(InterpolatedOperatorInference):
+    """Maps from each state to the next, interpolated: where modes decay within a step.
+
+    Parameters, attributes and methods are those of :class:`InterpolatedOperatorInference`; the
+    targets are next states. For inputs that change in a step see
+    :class:`rom.dynamics.opinf.DiscreteOperatorInference`.
+
+    Examples
+    --------
+    >>> rates = np.array([0.2, 1.0, 5.0, 20.0])
+    >>> Z = np.concatenate([np.exp(-rate * np.arange(5)) for rate in rates])[:, None]
+    >>> u = np.repeat(rates[:, None], 5, axis=0)
+    >>> model = DiscreteInterpolatedOperatorInference("A").fit(Z, u=u, trajectory=u[:, 0])
+    >>> model.at([5.0]).A_.round(4)  # e^-5
+    array([[0.0067]])
+    """
+
+    time: ClassVar[Literal["continuous", "discrete"]] = "discrete"
+
+
 def _degree(n_points: int) -> int:
     """Of the spline through so many points: cubic, or linear where they are too few for that."""
     return 3 if n_points > 3 else 1
@@ -334,6 +386,7 @@ def fixed_model(
     if names is not None and len(names) > model.n_features_in_:
         names = names[: len(names) - n_params]
     c = {"c": operators["c"][:, 0]} if "c" in operators else {}
-    fixed = OperatorInference.from_operators(**{**operators, **c}, names=names, bound=model.bound_)
+    kind = OperatorInference if model.time == "continuous" else DiscreteOperatorInference
+    fixed = kind.from_operators(**{**operators, **c}, names=names, bound=model.bound_)
     fixed.dt_ = model.dt_
     return fixed

@@ -25,18 +25,18 @@ def rms(A: Array) -> Array:
     return np.where(size > 0, size, 1.0)
 
 
-def ridge(A: Array, Y: Array, alpha: float = 0.0) -> Array:
+def ridge(A: Array, Y: Array, alpha: float | Array = 0.0) -> Array:
     """Coefficients of least squares with a penalty.
 
-    Minimises ``mean((Y - A Cᵀ)²) + alpha Σ_k (rms(A_k) C_k)²`` for each target. Where columns
+    Minimises ``mean((Y - A Cᵀ)²) + Σ_k alpha_k (rms(A_k) C_k)²`` for each target. Where columns
     depend on each other and `alpha` is 0, the coefficients of least norm are taken.
 
     Parameters
     ----------
     A : ndarray, shape (n_time, n_terms)
     Y : ndarray, shape (n_time, n_targets)
-    alpha : float, optional
-        Ridge parameter, a pure number.
+    alpha : float or ndarray, shape (n_terms,), optional
+        Ridge parameter, a pure number; or one for each term.
 
     Returns
     -------
@@ -51,14 +51,16 @@ def ridge(A: Array, Y: Array, alpha: float = 0.0) -> Array:
     return fit_ridge(normal(A, Y, exact=True), alpha)
 
 
-def fit_ridge(found: Normal, alpha: float = 0.0, *, constraint: Constraint | None = None) -> Array:
+def fit_ridge(
+    found: Normal, alpha: float | Array = 0.0, *, constraint: Constraint | None = None
+) -> Array:
     """:func:`ridge` from normal equations.
 
     Parameters
     ----------
     found : Normal
-    alpha : float, optional
-        Ridge parameter.
+    alpha : float or ndarray, shape (n_terms,), optional
+        Ridge parameter, or one for each term.
     constraint : Constraint, optional
         Equations to meet exactly.
 
@@ -71,7 +73,14 @@ def fit_ridge(found: Normal, alpha: float = 0.0, *, constraint: Constraint | Non
     ValueError
         If no coefficients meet the constraint.
     """
-    return fit_stlsq(found, 0.0, alpha=alpha, constraint=constraint)
+    n_targets, n_terms = len(found.squares), len(found.gram)
+    if constraint is None:
+        problem = scaled(found)
+        return (solve(problem, np.ones(n_terms, bool), alpha).T) / problem.scale
+    problem = coupled(found, constraint=constraint)
+    penalties = np.tile(np.broadcast_to(alpha, n_terms), n_targets)
+    coef = solve(problem, np.ones(n_targets * n_terms, bool), penalties)[:, 0]
+    return (coef / problem.scale).reshape(n_targets, n_terms)
 
 
 def ridge_path(found: Normal, alphas: ArrayLike) -> Array:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from rom import checks
 from rom.base import Dynamics, Series
 from rom.data.derivative import derivative
 from rom.data.trajectory import even_step, pairs, segments
+from rom.dynamics.normal import Normal
 
 
 class RowDynamics(Dynamics):
@@ -52,3 +55,70 @@ class RowDynamics(Dynamics):
     def _fit(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> None: ...
+
+
+class SummedDynamics(RowDynamics):
+    """A linear regression: of its rows it needs their sums only, and those of further rows add.
+
+    A model writes ``_sums(Z, y, u)`` and ``_fit_sums(blocks)``, which keeps their sum in
+    ``normal_``; and ``_check_parts()`` if some of its parameters need all rows at once.
+    """
+
+    normal_: list[NDArray[np.float64]] | None
+
+    def partial_fit(self, Z: ArrayLike, y: ArrayLike, *, u: ArrayLike | None = None) -> Self:
+        """Learn from further rows, with what was seen before; for rows that memory cannot hold.
+
+        Parameters
+        ----------
+        Z : array_like, shape (n_time, rank)
+            Latent states.
+        y : array_like, shape (n_time, n_targets)
+            Their dz/dt, or the next state of each for a model in discrete time.
+        u : array_like, shape (n_time, n_inputs), optional
+            Inputs.
+
+        Returns
+        -------
+        Self
+
+        Raises
+        ------
+        ValueError
+            As by :meth:`fit`; and if a parameter needs all rows at once.
+
+        Notes
+        -----
+        Only sums of products are kept. Where terms almost depend on each other on the first rows,
+        so is their triangular factor, and no digits are lost; what comes to that later loses some.
+        """
+        self._check_parts()
+        seen = getattr(self, "normal_", None)
+        self._validate_params()
+        first = seen is None
+        states: NDArray[np.float64] = checks.check_rows(self, Z, reset=first)
+        targets = checks.check_targets(y, len(states))
+        inputs = checks.check_inputs(u, len(states), n_inputs=None if first else self.n_inputs_)
+        largest = 100.0 * checks.largest_norm(states) or float("inf")
+        if first:
+            self.n_inputs_ = 0 if inputs is None else inputs.shape[1]
+            self.dt_, self.bound_ = float("nan"), largest
+        elif not np.isinf(largest):
+            self.bound_ = largest if np.isinf(self.bound_) else max(self.bound_, largest)
+        blocks = self._sums(states, targets, inputs)
+        self._fit_sums(blocks if seen is None else [*blocks, Normal.of(seen)])
+        return self
+
+    def _check_parts(self) -> None:
+        """Refuse parameters that need all rows at once."""
+        return
+
+    @abstractmethod
+    def _sums(
+        self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
+    ) -> list[Normal]:
+        """Normal equations of blocks of rows."""
+
+    @abstractmethod
+    def _fit_sums(self, blocks: list[Normal]) -> None:
+        """Find the coefficients from normal equations of blocks of rows."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from rom import checks
 from rom.dynamics.energy import energy_production
 from rom.dynamics.ensemble import fit_ensemble
 from rom.dynamics.equations import variable_names
@@ -20,7 +19,7 @@ from rom.dynamics.least_squares import as_constraint
 from rom.dynamics.library import Library
 from rom.dynamics.normal import Normal, row_normals, sum_normals
 from rom.dynamics.regression import fit_stlsq, relative_weights
-from rom.dynamics.rows import RowDynamics
+from rom.dynamics.rows import SummedDynamics
 from rom.dynamics.sparse import CRITERIA, SOLVERS, Criterion, Solver, fit_sparse
 from rom.dynamics.terms import LibraryDynamics
 from rom.threads import N_THREADS
@@ -29,7 +28,7 @@ from rom.threads import N_THREADS
 N_BLOCKS = 50
 
 
-class SINDy(LibraryDynamics, RowDynamics):
+class SINDy(LibraryDynamics, SummedDynamics):
     """Derivatives as a sum of few terms from a library.
 
     The rows are summed in one pass; all that follows works on the sums, and costs little beside.
@@ -129,7 +128,6 @@ class SINDy(LibraryDynamics, RowDynamics):
     inclusion_probability_: NDArray[np.float64] | None
     coef_std_: NDArray[np.float64] | None
     coef_interval_: NDArray[np.float64] | None
-    normal_: list[NDArray[np.float64]]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "library": [Library, None],
@@ -181,29 +179,26 @@ class SINDy(LibraryDynamics, RowDynamics):
         weights = relative_weights(y) if self.relative_error else None
         penalty = self._energy_penalty(Z, y)
         n_blocks = N_THREADS if self.n_models == 1 else N_BLOCKS
-        blocks = self._normals(Z, y, u, n_blocks, weights)
+        blocks = self._sums(Z, y, u, n_blocks, weights)
         if weights is not None:
             blocks = [
                 block._replace(n_rows=len(y) * block.n_rows / weights.sum()) for block in blocks
             ]
-        self._fit_normals(blocks, penalty)
+        self._fit_sums(blocks, penalty)
 
-    def _normals(
+    def _sums(
         self,
         Z: NDArray[np.float64],
         y: NDArray[np.float64],
         u: NDArray[np.float64] | None,
-        n_blocks: int,
+        n_blocks: int = N_THREADS,
         weights: NDArray[np.float64] | None = None,
     ) -> list[Normal]:
         library, V = self._library(), Z if u is None else np.concatenate([Z, u], axis=1)
         exponents = library.exponents(V.shape[1])
         return row_normals(library.terms, exponents, V, y, n_blocks, weights)
 
-    def _fit_normals(
-        self, blocks: list[Normal], penalty: NDArray[np.float64] | None = None
-    ) -> None:
-        """Find the coefficients from normal equations of blocks of rows, whatever the rows are."""
+    def _fit_sums(self, blocks: list[Normal], penalty: NDArray[np.float64] | None = None) -> None:
         variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
         found = sum_normals(blocks)
         self.inclusion_probability_ = self.coef_std_ = self.coef_interval_ = None
@@ -222,8 +217,7 @@ class SINDy(LibraryDynamics, RowDynamics):
                     seed=check_random_state(self.random_state).randint(2**31 - 1),
                 )
             )
-        parts = [found.gram, found.cross, found.squares, np.array([found.n_rows])]
-        self.normal_ = parts if found.root is None else [*parts, found.root]
+        self.normal_ = found.arrays()
         self._warn_of_empty(found.squares > 0)
 
     def _fit_coupled(
@@ -261,58 +255,12 @@ class SINDy(LibraryDynamics, RowDynamics):
             judge=judge,
         )
 
-    def partial_fit(self, Z: ArrayLike, y: ArrayLike, *, u: ArrayLike | None = None) -> Self:
-        """Learn from further rows, with what was seen before; for rows that memory cannot hold.
-
-        Parameters
-        ----------
-        Z : array_like, shape (n_time, rank)
-            Latent states.
-        y : array_like, shape (n_time, n_targets)
-            Their dz/dt.
-        u : array_like, shape (n_time, n_inputs), optional
-            Inputs.
-
-        Returns
-        -------
-        Self
-
-        Raises
-        ------
-        ValueError
-            As by :meth:`fit`; and for an ensemble, `energy` or `relative_error`, which need all
-            rows at once.
-
-        Notes
-        -----
-        Only sums of products are kept. Where terms almost depend on each other on the first rows,
-        so is their triangular factor, and no digits are lost; what comes to that later loses some.
-        """
+    def _check_parts(self) -> None:
         if self.n_models > 1 or self.energy or self.relative_error:
             raise ValueError(
                 "partial_fit cannot be used with n_models > 1, energy or relative_error, which "
                 "need all rows at once: call fit."
             )
-        first = not hasattr(self, "normal_")
-        self._validate_params()
-        states: NDArray[np.float64] = checks.check_rows(self, Z, reset=first)
-        targets = checks.check_targets(y, len(states))
-        inputs = checks.check_inputs(u, len(states), n_inputs=None if first else self.n_inputs_)
-        largest = 100.0 * checks.largest_norm(states) or float("inf")
-        if first:
-            self.n_inputs_ = 0 if inputs is None else inputs.shape[1]
-            self.dt_, self.bound_ = float("nan"), largest
-        elif not np.isinf(largest):
-            self.bound_ = largest if np.isinf(self.bound_) else max(self.bound_, largest)
-        blocks = self._normals(states, targets, inputs, N_THREADS)
-        if not first:
-            blocks = [*blocks, self._seen()]
-        self._fit_normals(blocks)
-        return self
-
-    def _seen(self) -> Normal:
-        gram, cross, squares, n_rows, *root = self.normal_
-        return Normal(gram, cross, squares, float(n_rows[0]), *root)
 
     def _warn_of_empty(self, moves: NDArray[np.bool_]) -> None:
         empty = np.flatnonzero(~self.coef_.any(axis=1) & moves)

@@ -18,9 +18,9 @@ from rom.base import Polynomial
 from rom.dynamics.dissipative import fit_dissipative
 from rom.dynamics.equations import PolynomialEquations, variable_names
 from rom.dynamics.library import monomials
-from rom.dynamics.operators import joined, operator_blocks
+from rom.dynamics.normal import sum_normals
+from rom.dynamics.operators import joined, monomial_normals, operator_blocks
 from rom.dynamics.rows import RowDynamics
-from rom.dynamics.triangle import polynomial_triangle
 
 # A rate of decay this much smaller than the operator counts as none: rounding.
 ROUNDING = 1e-12
@@ -74,7 +74,7 @@ class StableOperatorInference(PolynomialEquations, RowDynamics):
     Notes
     -----
     An iteration costs of the order of rank⁹: made for some ten coordinates. The misfit is that of
-    the triangle of the rows (see :mod:`rom.dynamics.triangle`), however many there are.
+    the triangle of the rows (see :mod:`rom.dynamics.normal`), however many there are.
 
     References
     ----------
@@ -139,9 +139,11 @@ class StableOperatorInference(PolynomialEquations, RowDynamics):
                 f"{y.shape[1]} targets for {rank} coordinates."
             )
         blocks = self._blocks()
-        triangle = polynomial_triangle(np.concatenate(list(blocks.values())), joined(Z, u), y)
+        exponents = np.concatenate(list(blocks.values()))
+        sums = sum_normals(monomial_normals(exponents, joined(Z, u), y, exact=True))
+        assert sums.root is not None  # as it was asked for
         found = fit_dissipative(
-            triangle,
+            sums.root / np.sqrt(sums.n_rows),
             blocks,
             decay=self.decay,
             learned=self.energy == "learned",

@@ -8,7 +8,9 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy.fft import rfft
 from scipy.sparse import csr_array
 from sklearn.utils._param_validation import Interval
 
@@ -62,11 +64,12 @@ def spectrum_corner(Z: Array, t: Array) -> float:
     0.5
     """
     n = len(t)
-    even, values = np.linspace(t[0], t[-1], n), Z.T
+    even, values = np.linspace(t[0], t[-1], n), np.ascontiguousarray(Z.T)
     if not is_even(t):
         values = np.stack([np.interp(even, t, z) for z in values])
-    values = (values - values.mean(axis=1, keepdims=True)) * np.hanning(n)
-    power = np.abs(np.fft.rfft(values)) ** 2
+    values = values - values.mean(axis=1, keepdims=True)
+    values *= np.hanning(n)
+    power = np.abs(rfft(values)) ** 2
     noise = np.median(power[:, -max(1, power.shape[1] // 4) :], axis=1)
     signal = power > CLEAR * noise[:, None]
     frequency = np.fft.rfftfreq(n, even[1] - even[0])
@@ -228,7 +231,8 @@ def weak_rows(
 def _even_rows(terms: Array, Z: Array, t: Array, width: float, n: int) -> tuple[Array, Array]:
     """Integrals over windows that begin at samples: the test function is the same for all.
 
-    Windows that overlap are taken some at a time, so that their samples are read once for all.
+    Windows that overlap are taken some at a time, so that their samples are read once for all;
+    those that do not overlap much are copied.
     """
     inside = int(np.searchsorted(t, t[0] + width * (1 + 1e-9), side="right"))
     centre = np.array([(t[0] + t[inside - 1]) / 2])
@@ -239,6 +243,9 @@ def _even_rows(terms: Array, Z: Array, t: Array, width: float, n: int) -> tuple[
     for matrix, samples, out in zip(
         test_functions(t[:inside], centre, width), (terms, Z), (A, Y), strict=True
     ):
+        if together == 1:
+            np.matmul(sliding_window_view(samples, inside, axis=0)[first], matrix.toarray()[0], out)
+            continue
         shifted = np.zeros((together, inside + (together - 1) * stride))
         for i in range(together):
             shifted[i, i * stride : i * stride + inside] = matrix.toarray()[0]

@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose
 
 import rom
 from rom.dynamics import OperatorInference
+from rom.dynamics.opinf import DiscreteOperatorInference
 
 
 @settings(max_examples=25, deadline=None)
@@ -142,15 +143,6 @@ def test_refit_says_what_it_cannot_do():
         OperatorInference.from_operators(A=np.eye(2)).refit(rank=1)
 
 
-def test_blocks_of_rows_make_no_difference(monkeypatch):
-    rng = np.random.default_rng(0)
-    Z, y = rng.normal(size=(500, 2)), rng.normal(size=(500, 2))
-    whole = OperatorInference().fit(Z, y)
-    monkeypatch.setattr("rom.dynamics.triangle.BLOCK_ROWS", 7)
-    monkeypatch.setattr("rom.dynamics.triangle.BLOCK_SIZE", 1)
-    assert_allclose(OperatorInference().fit(Z, y)._coef(), whole._coef(), rtol=1e-10)
-
-
 def test_unknown_operators_are_refused():
     with pytest.raises(ValueError, match="'operators' parameter"):
         OperatorInference("Q").fit(np.eye(2), np.eye(2))
@@ -171,8 +163,8 @@ def test_known_operators_give_the_model_that_a_fit_finds(seed, rank, n_inputs, o
     given = {letter: getattr(found, f"{letter}_") for letter in "cAHGBN"}
     known = OperatorInference.from_operators(**given, bound=found.bound_)
     assert known.get_params() == found.get_params()
-    assert known.triangle_ is None
-    found.triangle_ = None
+    assert known.normal_ is None
+    found.normal_ = None
     assert set(vars(known)) == set(vars(found))
     for name, value in vars(found).items():
         np.testing.assert_array_equal(getattr(known, name), value)
@@ -192,6 +184,22 @@ def test_a_galerkin_model_in_a_rom_is_saved(tmp_path):
     assert loaded.dynamics_.equations() == model.dynamics_.equations()
     assert loaded.dynamics_.bound_ == np.inf
     assert loaded.rollout(X[0], t).identical(model.rollout(X[0], t))
+
+
+def test_a_map_between_states_is_recovered_and_rolled_out():
+    """A quadratic map, with inputs; smaller ranks and other ridges follow from its sums."""
+    z, u = [np.array([0.3, 0.1])], np.random.default_rng(0).uniform(-0.1, 0.1, (60, 1))
+    for v in u[:-1]:
+        x, y = z[-1]
+        z.append(np.array([3.6 * x * (1 - x) - 0.1 * y, 0.5 * y + v[0]]))
+    Z, t = np.array(z), 0.5 * np.arange(60)
+    model = DiscreteOperatorInference("AH").fit(Z, t=t, u=u)
+    assert_allclose(model.A_, [[3.6, -0.1], [0, 0.5]], atol=1e-10)
+    assert_allclose(model.H_, [[-3.6, 0, 0], [0, 0, 0]], atol=1e-10)
+    assert_allclose(model.B_, [[0], [1]], atol=1e-10)
+    assert_allclose(rom.rollout(model, Z[0], t[:20], u=u[:20]).z, Z[:20], atol=1e-6)
+    assert model.equations()[1].startswith("z1[n+1] = ")
+    assert type(model.refit(rank=1)) is DiscreteOperatorInference
 
 
 def test_operators_are_copied():

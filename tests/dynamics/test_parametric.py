@@ -4,10 +4,20 @@ from numpy.testing import assert_allclose
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import rom
-from rom.dynamics.parametric import AffineOperatorInference, InterpolatedOperatorInference
+from rom.dynamics.parametric import (
+    AffineOperatorInference,
+    DiscreteInterpolatedOperatorInference,
+    InterpolatedOperatorInference,
+)
 
 
-@parametrize_with_checks([AffineOperatorInference(ridge=1e-9), InterpolatedOperatorInference()])
+@parametrize_with_checks(
+    [
+        AffineOperatorInference(ridge=1e-9),
+        InterpolatedOperatorInference(),
+        DiscreteInterpolatedOperatorInference(),
+    ]
+)
 def test_sklearn(estimator, check):
     check(estimator)
 
@@ -108,6 +118,46 @@ def test_several_parameters_are_interpolated():
     model = InterpolatedOperatorInference("A").fit(Z, (1 + mu @ [[2.0], [-3.0]]) * Z, u=mu)
     inside = points.mean(axis=0)
     assert_allclose(model.at(inside).A_, (1 + inside @ [2, -3]) * np.eye(2), atol=1e-10)
+
+
+def relaxing(rates, mu, n=30):
+    """Exact rows of dz/dt = mu * rates * (u - z), u linear in each step, and u at its two ends."""
+    t = np.arange(n)
+    u = np.stack([np.cos(t), np.cos(t + 1)], axis=1)
+    kept = np.exp(-mu * rates)
+    share = (1 - kept) / (mu * rates)  # the mean of the kept part over a step
+    Z = [np.array([2.0, -1.0])]
+    for start, end in u[:-1]:
+        Z.append(kept * Z[-1] + (share - kept) * start + (1 - share) * end)
+    return np.array(Z), u, np.exp(-mu * rates)
+
+
+def test_maps_between_states_resolve_what_decays_within_a_step():
+    """The slow mode keeps up to e^-0.2 in a step, the fast one e^-20 and less."""
+    rates, points = np.array([1.0, 100.0]), np.array([0.2, 0.4, 0.6, 0.8, 1.0])
+    runs = [relaxing(rates, mu) for mu in points]
+    Z = np.concatenate([run[0] for run in runs])
+    u = np.column_stack([np.concatenate([run[1] for run in runs]), np.repeat(points, 30)])
+    model = DiscreteInterpolatedOperatorInference("A", parameters=1)
+    model.fit(Z, u=u, trajectory=u[:, 2])
+    for (states, inputs, kept), mu in zip(runs, points, strict=True):
+        fixed = model.at([mu])
+        assert_allclose(fixed.A_, np.diag(kept), atol=1e-9)
+        assert_allclose(rom.rollout(fixed, states[0], np.arange(30), u=inputs).z, states, atol=1e-8)
+    assert np.abs(np.linalg.eigvals(model.at([0.7]).A_)).max() < 1
+
+
+@pytest.mark.parametrize(("rate", "warns"), [(2.0, True), (0.5, False), (-50.0, False)])
+def test_growth_that_samples_cannot_show_is_told(rate, warns):
+    """A rate is per step here: e^2 from one sample to the next is no derivative."""
+    Z, _, mu = rows(10, [[1.0], [2.0]], n=20)
+    t, model = np.tile(np.arange(20.0), 2), InterpolatedOperatorInference("cA")
+    y = np.where(mu > 1, rate, -0.1) * Z
+    if warns:
+        with pytest.warns(UserWarning, match=r"At 1 of 2 parameters, the first of them \[2\.\]"):
+            model.fit(Z, y, t=t, u=mu, trajectory=mu[:, 0])
+    else:
+        model.fit(Z, y, t=t, u=mu, trajectory=mu[:, 0])
 
 
 def test_what_does_not_fit_is_named():

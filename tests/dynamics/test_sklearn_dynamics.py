@@ -4,6 +4,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from rom.dynamics import (
     DMD,
+    DiscreteOperatorInference,
     FourierLibrary,
     NeuralODE,
     OperatorInference,
@@ -14,6 +15,7 @@ from rom.dynamics import (
 MODELS = [
     SINDy(threshold=0.0),
     OperatorInference(ridge=1e-9),
+    DiscreteOperatorInference(ridge=1e-9),
     DMD(),
     NeuralODE(hidden=(4,), max_iter=2, random_state=0),
 ]
