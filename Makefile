@@ -7,8 +7,9 @@ BIN := .venv/bin
 demo: .venv/.installed
 	$(BIN)/rom demo --out demo-output
 
+# Pytest's workers fill the cores: threads of BLAS and torch would only wait for each other.
 test: .venv/.installed-test lint
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .

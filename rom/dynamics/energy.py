@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag, null_space
 from scipy.special import comb
 
+from rom.base import Polynomial
 from rom.dynamics.library import monomials, powers
+from rom.dynamics.lmi import positive
 from rom.dynamics.regression import rms
+
+# Energy produced by quadratic terms, over what they could, that counts as rounding.
+PRODUCED = 1e-12
+# Unknowns of an energy and its proof past which none is searched for: some seconds.
+LARGEST = 130
 
 
 def energy_production(exponents: NDArray[np.int64], Z: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -129,6 +137,67 @@ def gram(rank: int, degree: int) -> tuple[NDArray[np.float64], NDArray[np.float6
     free = [other - first for first, *others in matrices for other in others]
     spread = np.array([np.mean(of, axis=0) for of in matrices])
     return spread, np.array(free).reshape(-1, len(v), len(v))
+
+
+def search_energy(polynomial: Polynomial) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """P and m of an energy ``(z - m)·P (z - m) / 2`` that falls wherever it is large.
+
+    With b = P m, its rate of change ``(P z - b)·f(z)`` is linear in P and b. For a quadratic f,
+    those P are taken for which its cubic terms vanish; then its quadratic ones must be negative
+    definite. For a cubic f, a number less the rate must be a sum of squares. Both are linear
+    matrix inequalities, beside P > 0.
+
+    Parameters
+    ----------
+    polynomial : Polynomial
+        f, of degree 2 or 3, without inputs.
+
+    Returns
+    -------
+    tuple of ndarray, shapes (rank, rank) and (rank,), or None where none was found
+
+    Examples
+    --------
+    The terms z0 z1 and -2 z0² produce none of the energy 2 z0² + z1².
+
+    >>> f = Polynomial(np.array([[1, 0], [0, 1], [1, 1], [2, 0]]),
+    ...                np.array([[-1.0, 0, 1, 0], [0, -1, 0, -2]]))
+    >>> P, m = search_energy(f)
+    >>> (P / P[1, 1]).round(6) + 0
+    array([[2., 0.],
+           [0., 1.]])
+    """
+    exponents, coef = polynomial
+    rank = len(coef)
+    half = 1 if exponents.sum(axis=1).max() == 2 else 2
+    spread, free = gram(rank, half)
+    i, j = np.triu_indices(rank)
+    shapes = np.zeros((len(i), rank, rank))
+    shapes[np.arange(len(i)), i, j] = shapes[np.arange(len(i)), j, i] = 1.0
+    if len(shapes) + rank + len(free) > LARGEST:
+        return None
+    of_shape = np.array(
+        [energy_rate(exponents, np.zeros(rank), P)[0] @ coef.ravel() for P in shapes]
+    )
+    kept = of_shape[:, len(spread) :]  # monomials of odd degree, which no sum of squares has
+    basis = null_space(kept.T, rcond=PRODUCED).T if kept.size else np.eye(len(shapes))
+    if not len(basis):
+        return None
+    monomial = {tuple(e): n for n, e in enumerate(up_to(rank, 2 * half).tolist())}
+    of_b = np.zeros((rank, len(spread)))
+    for k, e in enumerate(exponents.tolist()):
+        of_b[:, monomial[tuple(e)]] -= coef[:, k]
+    rates = np.concatenate([basis @ of_shape[:, : len(spread)], of_b])
+    proofs = -np.tensordot(rates, spread, 1)
+    energies = np.concatenate([np.tensordot(basis, shapes, 1), np.zeros((rank, rank, rank))])
+    level = spread[0]  # the number that the rate is taken from
+    F = [block_diag(M, P) for M, P in zip(proofs, energies, strict=True)]
+    F += [block_diag(M, np.zeros((rank, rank))) for M in (level, *free)]
+    x = positive(np.array(F), np.zeros(len(F)), constant=np.zeros(F[0].shape))
+    if x is None:
+        return None
+    P: NDArray[np.float64] = np.tensordot(x[: len(basis)], energies[: len(basis)], 1)
+    return P, np.linalg.solve(P, x[len(basis) : len(basis) + rank]).astype(np.float64)
 
 
 def up_to(rank: int, degree: int) -> NDArray[np.int64]:

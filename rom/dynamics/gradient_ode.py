@@ -15,12 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 from rom import checks
 from rom.base import Polynomial
 from rom.dynamics.networks import check_hidden, effective, forward, initial, multipliers
-from rom.dynamics.structured import MAX_ANGLE, TRUSTED, StructuredODE
+from rom.dynamics.structured import MAX_ANGLE, NEGLIGIBLE, TRUSTED, StructuredODE
 
 Array = NDArray[np.float64]
 
-# Directions in which states spread less than this fraction of the widest determine nothing.
-NEGLIGIBLE = 1e-6
 # An eigenvalue this much smaller than the largest is taken for rounding.
 ROUNDING = 1e-12
 # Runge-Kutta steps by which start and end are compared are so many times shorter than in training.

@@ -134,6 +134,10 @@ class LinearInverseModel(PolynomialEquations, Dynamics):
         check_is_fitted(self)
         return Polynomial(np.eye(self.L_.shape[1], dtype=np.int64), self.L_)
 
+    def noise_root(self, u: Array | None = None) -> Array:
+        """R (rank, rank) with ``R Rᵀ = Q_``; there are no inputs `u`."""
+        return _root(self._covariance())
+
     def forecast(self, z0: ArrayLike, lead: float) -> Gaussian:
         """Mean and covariance of the state a time `lead` after it was `z0`, both exact.
 
@@ -241,15 +245,19 @@ class LinearInverseModel(PolynomialEquations, Dynamics):
             )
         return state
 
-    def _transition(self, lead: float) -> tuple[Array, Array]:
-        """exp(L τ), and the covariance that the noise adds meanwhile (Van Loan 1978)."""
+    def _covariance(self) -> Array:
         check_is_fitted(self)
         if self.Q_ is None:
             raise ValueError("A forecast needs as many targets as latent coordinates.")
+        return self.Q_
+
+    def _transition(self, lead: float) -> tuple[Array, Array]:
+        """exp(L τ), and the covariance that the noise adds meanwhile (Van Loan 1978)."""
+        Q = self._covariance()
         if not (np.isfinite(lead) and lead >= 0):
             raise ValueError(f"lead must be a time >= 0, but it is {lead}.")
         n = len(self.L_)
-        block = np.block([[-self.L_, self.Q_], [np.zeros((n, n)), self.L_.T]])
+        block = np.block([[-self.L_, Q], [np.zeros((n, n)), self.L_.T]])
         # In steps of moderate size: exp(-L τ) of a damped system overflows at long leads.
         size = float(np.linalg.norm(self.L_)) * lead
         halvings = int(np.ceil(np.log2(size))) if size > 1 else 0

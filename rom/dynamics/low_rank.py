@@ -227,8 +227,7 @@ class LowRankODE(SmallODE):
         self.left_, self.right_, self.biases_ = (parameters[i::3] for i in range(3))
         self.ranks_ = np.array([left.shape[1] for left in self.left_])
         self.n_weights_ = sum(part.size for part in parameters)
-        self.n_dense_ = self._n_dense
-        self._set_bound(x)
+        self._set_rest(x)
 
     def _fitted(self) -> list[Array]:
         layers = zip(self.left_, self.right_, self.biases_, strict=True)

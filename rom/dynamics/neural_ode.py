@@ -47,6 +47,8 @@ class NeuralODE(Dynamics):
 
     1. `matching`: on time derivatives, or on the equation integrated against test functions (the
        weak form, for noisy states). No run is made, which is cheap and brings the network near.
+       Where there are many derivatives, it is trained on a random part of them first: twice as
+       many numbers as the network has, or 1000 rows.
     2. `window`: on short runs from the samples themselves (multiple shooting, all in one batch),
        whose error is what counts, through differentiable Runge–Kutta steps that end at the
        sampling times, evenly spaced or not.

@@ -255,7 +255,8 @@ class SeasonalModel(PolynomialEquations, RowDynamics):
         ----------
         z0 : array_like, shape (rank,)
         u : array_like, shape (n_time, 2)
-            The seasons, ``season(t, period)``, of the times of the runs, that of `z0` first.
+            The seasons, ``season(t, period)``, of the times of the runs, that of `z0` first. Of a
+            model fitted without inputs, the times (n_time,).
         n_members : int, optional
         random_state : int, RandomState or None, optional
             Seed of the noise.
@@ -265,18 +266,37 @@ class SeasonalModel(PolynomialEquations, RowDynamics):
         ndarray, shape (n_members, n_time, rank)
         """
         check_is_fitted(self)
-        seasons = checks.check_inputs(u, len(np.asarray(u)), n_inputs=2)
-        assert seasons is not None
-        rng = check_random_state(random_state)
-        root = np.linalg.cholesky(self.noise_ + NOISELESS * np.eye(len(self.noise_)))
-        scale = np.exp(0.5 * _waves(seasons, 1, len(seasons)) @ self.noise_season_.T)
-        runs = np.empty((n_members, len(seasons), self.n_features_in_))
+        n_time, n_inputs = len(np.asarray(u)), self.n_inputs_
+        seasons = checks.check_inputs(u, n_time, n_inputs=n_inputs) if n_inputs else None
+        rng, root = check_random_state(random_state), self.noise_root(seasons)
+        roots = np.broadcast_to(root, (n_time, *root.shape[1:]))
+        runs = np.empty((n_members, n_time, self.n_features_in_))
         runs[:, 0] = np.asarray(z0, dtype=np.float64)
-        for i in range(len(seasons) - 1):
-            here = np.repeat(seasons[i : i + 1], n_members, axis=0)
-            kick = rng.normal(size=(n_members, len(root))) @ root.T * scale[i]
+        for i in range(n_time - 1):
+            here = None if seasons is None else np.repeat(seasons[i : i + 1], n_members, axis=0)
+            kick = rng.normal(size=(n_members, root.shape[2])) @ roots[i].T
             runs[:, i + 1] = self._predict(runs[:, i], here) + kick
         return runs
+
+    def noise_root(self, u: Array | None = None) -> Array:
+        """R with ``R Rᵀ`` the covariance of the noise of a step in the season of each row of `u`.
+
+        Parameters
+        ----------
+        u : ndarray, shape (n_time, 2)
+            Seasons; not given where the model was fitted without.
+
+        Returns
+        -------
+        ndarray, shape (n_time, n_targets, n_targets), or (1, n_targets, n_targets) without seasons
+        """
+        check_is_fitted(self)
+        n_time = 1 if u is None else len(u)
+        seasons = checks.check_inputs(u, n_time, n_inputs=self.n_inputs_)
+        root = np.linalg.cholesky(self.noise_ + NOISELESS * np.eye(len(self.noise_)))
+        waves = _waves(seasons if self.n_inputs_ == 2 else None, 1, n_time)
+        scale = np.exp(0.5 * waves @ self.noise_season_[:, : waves.shape[1]].T)
+        return np.asarray(scale[:, :, None] * root)
 
     def polynomial(self) -> Polynomial:
         """The map as a polynomial in the coordinates and the two inputs.

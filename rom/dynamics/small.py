@@ -19,7 +19,7 @@ class SmallODE(StructuredODE):
     """A multilayer perceptron with tanh units as the right-hand side, most of it left out.
 
     A model writes ``_network(xp, parts, x)``, what it gives for rows of states and inputs, and
-    ``_fitted()``, besides the ``_keep`` of :class:`StructuredODE`, which calls :meth:`_set_bound`.
+    ``_fitted()``, besides the ``_keep`` of :class:`StructuredODE`, which calls :meth:`_set_rest`.
     Its ``_train`` leaves out what it can before the two trainings.
     """
 
@@ -34,11 +34,6 @@ class SmallODE(StructuredODE):
         start = initial(self._sizes(), rng)
         return effective(start.parameters, start.multipliers)
 
-    @property
-    def _n_dense(self) -> int:
-        """Numbers in the whole network, biases included."""
-        return sum((n_in + 1) * n_out for n_in, n_out in pairwise(self._sizes()))
-
     def _parts(self, xp: Any, parameters: list[Any]) -> list[Any]:
         return parameters
 
@@ -52,7 +47,9 @@ class SmallODE(StructuredODE):
     def _fitted(self) -> list[Array]:
         """The parts that a fit kept."""
 
-    def _set_bound(self, x: Array) -> None:
+    def _set_rest(self, x: Array) -> None:
+        """What follows from the sizes and the training states `x` alone."""
+        self.n_dense_ = sum((n_in + 1) * n_out for n_in, n_out in pairwise(self._sizes()))
         self.radius_ = TRUSTED * float(np.linalg.norm(x, axis=1).max()) or 1.0
 
     def _predict(self, Z: Array, u: Array | None) -> Array:

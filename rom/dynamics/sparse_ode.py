@@ -163,8 +163,7 @@ class SparseODE(SmallODE):
         self.weights_, self.biases_ = parameters[::2], parameters[1::2]
         alive = sum(int(np.count_nonzero(weight)) for weight in self.weights_)
         self.n_weights_ = alive + sum(bias.size for bias in self.biases_)
-        self.n_dense_ = self._n_dense
-        self._set_bound(x)
+        self._set_rest(x)
 
     def _fitted(self) -> list[Array]:
         return [v for layer in zip(self.weights_, self.biases_, strict=True) for v in layer]

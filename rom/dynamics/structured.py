@@ -25,6 +25,8 @@ Data = tuple[Array, Array, Array]
 
 # Runge–Kutta steps in training turn the fastest coordinate by at most this angle (radians).
 MAX_ANGLE = 0.3
+# Coordinates that spread less than this fraction of the widest determine nothing.
+NEGLIGIBLE = 1e-6
 # A structure that is only bounded with a pull at large states is left alone up to this many times
 # the largest training state.
 TRUSTED = 1.5
@@ -137,7 +139,8 @@ class StructuredODE(Dynamics):
     def _set_units(self, series: Series, slopes: Array) -> None:
         deviation = series.Z.std(axis=0)
         self.mean_, self.scale_ = series.Z.mean(axis=0), float(deviation.max()) or 1.0
-        rates = np.sqrt((slopes**2).mean(axis=0)) / np.where(deviation > 0, deviation, self.scale_)
+        varies = deviation > NEGLIGIBLE * self.scale_
+        rates = np.sqrt((slopes**2).mean(axis=0)) / np.where(varies, deviation, self.scale_)
         self.speed_ = float(rates.max()) or 1.0
         inputs = np.zeros((1, 0)) if series.u is None else series.u
         deviation = inputs.std(axis=0)

@@ -26,6 +26,9 @@ from rom.dynamics.checkpoint import Checkpoint
 # L-BFGS iterations between two looks at the held-out loss, and those its curvature is built from.
 CHECK_EVERY = 20
 MEMORY = 50
+# What the first training by L-BFGS makes do with: twice as many equations as there are parameters,
+# but no fewer samples than this, as to take fewer would save no time.
+FEWEST = 1000
 # Adam steps between two looks.
 STEPS = 50
 # Returns to the best parameters, each at half the rate of the one before.
@@ -90,9 +93,12 @@ def train(
 ) -> list[Outcome]:
     """Go through the stages: with L-BFGS, or, where a batch size is given, with Adam.
 
-    With L-BFGS the data are perturbed once. `options` go to :func:`minimise` or :func:`descend`.
+    With L-BFGS the data are perturbed once, and the first stage is on some of its samples before it
+    is on all. `options` go to :func:`minimise` or :func:`descend`.
     """
     outcomes: list[Outcome] = []
+    if batch_size is None:
+        stages = _few_first(stages, parameters, seed)
     for number, stage in enumerate(stages, 1):
         common: dict[str, Any] = {"device": device, "label": f"{name} {number}", **options}
         data, start = stage.train, outcomes[-1].parameters if outcomes else parameters
@@ -109,6 +115,24 @@ def train(
             outcome = minimise(start, stage.loss, data, stage.held_out, **common)
         outcomes.append(outcome._replace(summary=_summary(stage.name, outcome)))
     return outcomes
+
+
+def _few_first(stages: Iterable[Stage], parameters: Arrays, seed: int) -> Iterator[Stage]:
+    """The stages, the first of them on as few samples as determine the network before on all.
+
+    Far from the end they show the way as well as all of them would, at a fraction of the cost. They
+    are drawn: every k-th would meet a period of the data at the same phases.
+    """
+    for number, stage in enumerate(stages):
+        n, n_outputs = len(stage.train[0]), len(parameters[-1])
+        few = max(FEWEST, 2 * sum(value.size for value in parameters) // n_outputs)
+        if number == 0 and not stage.whole and 2 * few <= n:
+            drawn = np.sort(np.random.default_rng(seed).choice(n, few, replace=False))
+            yield stage._replace(
+                name=f"{stage.name}, {few} of {n}",
+                train=tuple(values[drawn] for values in stage.train),
+            )
+        yield stage
 
 
 def _summary(name: str, outcome: Outcome) -> str:

@@ -9,13 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import block_diag
 
 from rom.base import Polynomial
-from rom.dynamics.energy import energy_rate, gram
+from rom.dynamics.energy import PRODUCED, energy_rate, gram
 from rom.dynamics.lmi import is_positive, minimise, positive
 
 Array = NDArray[np.float64]
-
-# Energy that quadratic terms produce, over what they could, that counts as rounding.
-PRODUCED = 1e-12
 
 
 class TrappingRegion(NamedTuple):
@@ -112,6 +109,38 @@ def trapping_region(
     return _certify(exponents, coef, m, P, size, rate)
 
 
+def most_damped(damping: Array, slopes: Array, norm: Array) -> Array:
+    """The point m with the largest s for which ``damping + Σ_k m_k slopes_k - s norm`` is positive.
+
+    Parameters
+    ----------
+    damping : ndarray, shape (rank, rank)
+        ``w·damping w`` is the energy lost by the terms linear in w = z - m, where m is 0, in units
+        in which all is of order one.
+    slopes : ndarray, shape (rank, rank, rank)
+        Its change with each coordinate of m.
+    norm : ndarray, shape (rank, rank)
+        Positive definite.
+
+    Returns
+    -------
+    ndarray, shape (rank,)
+
+    Examples
+    --------
+    >>> slopes = np.array([[[1.0, 0.0], [0.0, -1.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    >>> most_damped(np.diag([-1.0, 3.0]), slopes, np.eye(2)).round(3) + 0
+    array([2., 0.])
+    """
+    rank = len(norm)
+    F = np.array([*slopes, -norm])
+    # Far centres cost a little, so that there is one best even where only some coordinates matter.
+    far, most = np.diag(np.append(np.full(rank, 1e-6), 1e-12)), np.eye(rank + 1)[rank]
+    lowest = np.linalg.eigvalsh(damping)[0] / np.linalg.eigvalsh(norm)[-1]
+    start = most * (-abs(lowest) * np.linalg.cond(norm) - 1.0)
+    return minimise(far, most, F, start, constant=damping)[:rank]
+
+
 class Inequality:
     """What certifies a ball: ``constant + coef·of_coef + (margin, margin R², free)·of_extra > 0``.
 
@@ -191,14 +220,8 @@ def _most_damped(exponents: NDArray[np.int64], coef: Array, P: Array) -> Array:
         of_coef = Inequality(exponents, m, P).of_coef
         return np.tensordot(coef.ravel(), of_coef, 1)[1:, 1:]
 
-    rank = len(P)
-    here = damping(np.zeros(rank))
-    F = np.array([*(damping(e) - here for e in np.eye(rank)), -P])
-    # Far centres cost a little, so that there is one best even where only some coordinates matter.
-    far, most = np.diag(np.append(np.full(rank, 1e-6), 1e-12)), np.eye(rank + 1)[rank]
-    lowest = np.linalg.eigvalsh(here)[0] / np.linalg.eigvalsh(P)[-1]
-    start = most * (-abs(lowest) * np.linalg.cond(P) - 1.0)
-    return minimise(far, most, F, start, constant=here)[:rank]
+    here = damping(np.zeros(len(P)))
+    return most_damped(here, np.array([damping(e) - here for e in np.eye(len(P))]), P)
 
 
 def _check_norm(norm: ArrayLike | None, rank: int) -> Array:

@@ -113,8 +113,8 @@ def test_midpoint_keeps_them_at_any_step_and_the_other_methods_to_their_order():
 def test_energy_and_momentum_of_a_rigid_body_far_past_training():
     t = np.linspace(0, 20, 100)
     Z = solve_ivp(rigid_body, (0, 20), [0.5, 1.0, 0.4], t_eval=t, rtol=1e-10, atol=1e-12).y.T
-    later = np.linspace(0, 200, 1001)
-    truth = solve_ivp(rigid_body, (0, 200), Z[0], t_eval=later, rtol=1e-10, atol=1e-12).y.T
+    later = np.linspace(0, 100, 201)
+    truth = solve_ivp(rigid_body, (0, 100), Z[0], t_eval=later, rtol=1e-10, atol=1e-12).y.T
     run = rom.rollout(quick(BODY, max_iter=60, window=4).fit(Z, t=t), Z[0], later)
     assert np.linalg.norm(run.z - truth) < 0.1 * np.linalg.norm(truth)
 

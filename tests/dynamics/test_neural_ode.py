@@ -22,9 +22,9 @@ def linear(A, t, z0=(1.0, 0.0)):
 
 
 def flow(model, z0, t):
-    """The model's own flow, to tight tolerances."""
+    """The model's own flow, far more accurate than the model is."""
     rhs = lambda _, z: model.predict(z[None])[0]  # noqa: E731
-    return solve_ivp(rhs, (t[0], t[-1]), z0, t_eval=t, rtol=1e-8, atol=1e-10).y.T
+    return solve_ivp(rhs, (t[0], t[-1]), z0, t_eval=t, method="DOP853", rtol=1e-8, atol=1e-9).y.T
 
 
 def error(model, truth, t):
@@ -33,7 +33,7 @@ def error(model, truth, t):
 
 
 def quick(**options):
-    return NeuralODE(**{"hidden": (16,), "max_iter": 120, "random_state": 0, **options})
+    return NeuralODE(**{"hidden": (16,), "window": 4, "max_iter": 60, "random_state": 0, **options})
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def oscillator():
 
 def test_oscillator_flow_far_past_training(oscillator):
     _, _, model = oscillator
-    t = np.linspace(0, 60, 600)
+    t = np.linspace(0, 60, 200)
     assert error(model, linear(OSCILLATOR, t), t) < 0.02
 
 
@@ -53,18 +53,16 @@ def test_lotka_volterra_flow():
     rhs = lambda _, z: [z[0] * (1 - z[1]), z[1] * (z[0] - 1)]  # noqa: E731
     t = np.linspace(0, 20, 200)
     solve = lambda t: solve_ivp(rhs, (0, t[-1]), (2, 1), t_eval=t, rtol=1e-9, atol=1e-11).y.T  # noqa: E731
-    model = quick(hidden=(32, 32)).fit(solve(t), t=t)
-    t = np.linspace(0, 40, 400)
+    model = quick(hidden=(24, 24), max_iter=80).fit(solve(t), t=t)
+    t = np.linspace(0, 40, 200)
     assert error(model, solve(t), t) < 0.02
 
 
 def test_spiral_on_uneven_times_of_any_units():
-    rng = np.random.default_rng(0)
-    t = np.sort(rng.uniform(0, 15, 250))
-    t = t[np.r_[True, np.diff(t) > 1e-3]]
+    t = np.cumsum(np.random.default_rng(0).uniform(0.02, 0.18, size=150))
     size, offset = 1e-3, np.array([5.0, 0.0])
     model = quick().fit(linear(SPIRAL, t) * size + offset, t=t)
-    even = np.linspace(0, 15, 200)
+    even = np.linspace(0, 15, 100)
     unscaled = (flow(model, size * np.array([1.0, 0.0]) + offset, even) - offset) / size
     assert np.abs(unscaled - linear(SPIRAL, even)).max() < 0.03
 
@@ -75,8 +73,8 @@ def test_shooting_beats_slopes_where_states_are_noisy():
     noisy = truth + 0.01 * np.random.default_rng(1).normal(size=truth.shape)
     from rom.data.derivative import derivative
 
-    shot = quick().fit(noisy, t=t)
-    matched = quick().fit(noisy, derivative(noisy, t)[1])
+    shot = quick(window=8, max_iter=120).fit(noisy, t=t)
+    matched = quick(max_iter=120).fit(noisy, derivative(noisy, t)[1])
     assert error(shot, truth, t) < 0.1
     assert error(shot, truth, t) < 0.5 * error(matched, truth, t)
 
@@ -190,7 +188,7 @@ def test_every_rollout_is_bounded(oscillator):
 def test_given_slopes_need_no_times_and_may_be_of_another_number():
     rng = np.random.default_rng(0)
     Z = rng.uniform(-1, 1, size=(200, 2))
-    model = quick().fit(Z, Z[:, :1] * Z[:, 1:])
+    model = quick(max_iter=120).fit(Z, Z[:, :1] * Z[:, 1:])
     assert model.predict(Z).shape == (200, 1)
     assert np.abs(model.predict(Z) - Z[:, :1] * Z[:, 1:]).max() < 0.02
 
@@ -286,9 +284,9 @@ def test_each_stage_can_be_left_out_and_is_reported(oscillator):
     t, Z, _ = oscillator
     few = {"max_iter": 5, "hidden": (4,)}
     expected = {
-        "slopes; runs of 8 steps": {},
+        "slopes; runs of 4 steps": {},
         "slopes": {"window": None},
-        "test functions; runs of 8 steps": {"matching": "weak"},
+        "test functions; runs of 4 steps": {"matching": "weak"},
         "runs of 3 steps from noisy states; runs of 5 steps from noisy states": {
             "matching": None, "window": None, "unroll": (3, 5),
         },
@@ -371,9 +369,9 @@ def test_the_exact_adjoint_trains_the_same_model():
 @pytest.mark.parametrize("width", [8, 64])
 def test_mini_batches_learn_the_oscillator_at_any_width(oscillator, width):
     t, Z, _ = oscillator
-    model = quick(hidden=(width,), batch_size=50, max_iter=400, window=None).fit(Z, t=t)
+    model = quick(hidden=(width,), batch_size=50, max_iter=300, window=None).fit(Z, t=t)
     assert np.abs(model.predict(Z) - Z @ OSCILLATOR.T).max() < 0.1
-    again = quick(hidden=(width,), batch_size=50, max_iter=400, window=None).fit(Z, t=t)
+    again = quick(hidden=(width,), batch_size=50, max_iter=300, window=None).fit(Z, t=t)
     assert np.array_equal(model.weights_[0], again.weights_[0])
 
 

@@ -131,8 +131,8 @@ def test_a_hardening_spring_seen_under_forcing_is_known_without_it():
             t_eval=t, rtol=1e-9, atol=1e-11,
         ).y.T  # fmt: skip
 
-    t, force = np.linspace(0, 40, 401), lambda s: np.sin(0.9 * s) + 0.5 * np.sin(2.3 * s)
-    model = quick((12,), structure="canonical", max_iter=60)
+    t, force = np.linspace(0, 30, 201), lambda s: np.sin(0.9 * s) + 0.5 * np.sin(2.3 * s)
+    model = quick((12,), structure="canonical", max_iter=60, window=4)
     model.fit(run(t, [0.5, 0], force), t=t, u=force(t))
     truth = run(t, [1.2, 0.0], lambda s: 0.0)
     free = rom.rollout(model.unforced(), truth[0], t)

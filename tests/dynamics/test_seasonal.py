@@ -160,6 +160,18 @@ def test_ensemble_spreads_as_the_noise_of_the_season_does():
         assert_allclose(first.std(axis=0), sd, rtol=0.1)
 
 
+def test_the_root_is_that_of_the_noise_of_the_season():
+    z, t, u, _ = made(600, noise=0.3, noise_season=0.5)
+    model = SeasonalModel(1, seasonal_noise=True).fit(z, t=t, u=u)
+    size = np.exp(model.noise_season_ @ [1.0, *u[3]] / 2)
+    R = model.noise_root(u)[3]
+    assert_allclose(R @ R.T, size[:, None] * model.noise_ * size, rtol=1e-9)
+    plain = SeasonalModel(0).fit(z, t=t)
+    runs = plain.ensemble(z[0], t[:3], n_members=4000, random_state=0)
+    R = plain.noise_root()[0]
+    assert_allclose(np.cov(runs[:, 1].T), R @ R.T, atol=0.1 * np.max(R @ R.T))
+
+
 def test_pairs_do_not_reach_across_trajectories():
     z, t, u, _ = made(60, noise=0.2)
     twice = SeasonalModel(1).fit(

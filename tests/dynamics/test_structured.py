@@ -131,6 +131,17 @@ def test_few_rows(kind):
         assert np.isfinite(model.predict([[1.0, 0.0]])).all()
 
 
+def test_rounding_in_a_constant_column_does_not_set_the_speed():
+    t = np.linspace(0, 6, 60)
+    Z = np.column_stack([np.cos(t), -np.sin(t), np.ones(60)])
+    shaken = Z + [0, 0, 1e-12] * np.random.default_rng(0).normal(size=Z.shape)
+    speeds = [
+        DissipativeODE((4,), max_iter=1, random_state=0).fit(data, t=t).speed_
+        for data in (Z, shaken)
+    ]
+    assert speeds[1] == pytest.approx(speeds[0], rel=1e-9)
+
+
 def test_constant_data_stay(kind):
     quick, _ = kind
     model = quick(max_iter=5).fit(np.full((9, 2), 3.0), t=np.arange(9.0))

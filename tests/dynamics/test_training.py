@@ -1,12 +1,24 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from rom.dynamics import training
 from rom.dynamics.checkpoint import Checkpoint
-from rom.dynamics.training import MAX_ITER, NOT_FINITE, STALLED, _Batches, descend, minimise
+from rom.dynamics.training import (
+    MAX_ITER,
+    NOT_FINITE,
+    STALLED,
+    Stage,
+    _Batches,
+    descend,
+    minimise,
+    train,
+)
 
 METHODS = {"minimise": minimise, "descend": descend}
 
@@ -46,6 +58,31 @@ def test_both_find_the_least_squares_solution():
     assert np.allclose(outcome.parameters[0], exact, atol=1e-4)
     assert outcome.reason == MAX_ITER
     assert outcome.best == outcome.history[:, 2].min() < outcome.before
+
+
+@pytest.mark.parametrize(("fewest", "few"), [(1, 8), (40, 40), (101, None)])
+def test_the_first_of_many_samples_are_trained_on_before_all(monkeypatch, fewest, few):
+    """Twice as many equations as the 8 numbers of the network, and two equations per sample."""
+    monkeypatch.setattr(training, "FEWEST", fewest)
+    X, y, _ = regression(n=200)
+    exact = np.linalg.lstsq(np.hstack([X, np.ones((200, 1))]), y)[0]
+    sizes = []
+
+    def loss(parameters, X, y):
+        sizes.append(len(X))
+        return ((X @ parameters[0] + parameters[1] - y) ** 2).mean()
+
+    stage = Stage("rows", loss, (X, y), (X, y))
+    outcomes = train(
+        [stage] * 2, [np.zeros((3, 2)), np.zeros(2)], name="test", max_iter=40, patience=9,
+        device="cpu", batch_size=None, learning_rate=0.01, seed=0,
+    )  # fmt: skip
+    names = [outcome.summary.split(":")[0] for outcome in outcomes]
+    assert names == ["rows", "rows"] if few is None else [f"rows, {few} of 200", "rows", "rows"]
+    assert set(sizes) == {few or 200, 200}
+    for one, other in pairwise(outcomes):
+        assert other.before == one.best
+    assert np.allclose(np.vstack(outcomes[-1].parameters), exact, atol=1e-9)
 
 
 def test_plain_gradient_steps_are_the_textbooks():

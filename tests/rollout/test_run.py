@@ -202,6 +202,7 @@ def test_cubic_sindy_on_noisy_periodic_data_ends():
     bound=st.sampled_from([None, np.inf]),
 )
 @example(seed=1108, size=1.0, stepper="rk4", bound=None)  # the last state is out of bounds
+@example(seed=29713, size=1.0, stepper="rk4", bound=np.inf)  # and here near overflow
 def test_any_quadratic_model_ends_where_it_says(seed, size, stepper, bound):
     rng = np.random.default_rng(seed)
     model = rom.OperatorInference("cAH").fit(
@@ -210,7 +211,9 @@ def test_any_quadratic_model_ends_where_it_says(seed, size, stepper, bound):
     t = np.cumsum(rng.uniform(0.01, 0.5, size=40))
     run = rom.rollout(model, rng.normal(size=3), t, stepper=stepper, bound=bound, throw=False)
     assert_ends_where_it_says(run)
-    within = np.isfinite(run.z).all() and np.linalg.norm(run.z, axis=1).max() <= run.bound
+    with np.errstate(over="ignore"):  # without a bound, states whose squares are infinite are fine
+        largest = np.linalg.norm(run.z, axis=1).max()
+    within = np.isfinite(run.z).all() and largest <= run.bound
     assert (run.status is Status.COMPLETED) == (run.t_end == t[-1] and within)
     again = rom.rollout(model, run.z[0], t, stepper=stepper, bound=bound, throw=False)
     np.testing.assert_array_equal(again.z, run.z)
