@@ -160,6 +160,32 @@ class HasPolynomial(Protocol):
         """The right-hand side, or None where this fit is not a polynomial."""
 
 
+@runtime_checkable
+class HasNoise(Protocol):
+    """Dynamics that white noise may drive, beside what ``predict`` gives."""
+
+    def noise_root(self, u: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """Matrices R for inputs `u` (n_time, n_inputs), broadcasting to (n_time, rank, rank).
+
+        ``R Rᵀ`` is the covariance that the noise adds per unit of time, or, in a discrete model,
+        with each step.
+        """
+
+    def ensemble(
+        self,
+        z0: ArrayLike,
+        t: ArrayLike,
+        /,
+        *,
+        n_members: int = 50,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> NDArray[np.float64]:
+        """Runs with noise (n_members, n_time, rank) from one state, exact in their distribution.
+
+        Over times `t`; of a model with inputs, over these at the times, (n_time, n_inputs).
+        """
+
+
 class Dynamics(RegressorMixin, BaseEstimator, ABC):
     """A model of latent states: their time derivative, or the state one step later.
 

@@ -175,12 +175,29 @@ def histograms(figure: FigureBase, data: xr.Dataset) -> None:
     legend_above(axes[0][1])
 
 
+def autocorrelations(figure: FigureBase, data: xr.Dataset) -> None:
+    """Autocorrelations of model and truth, one coordinate below the other."""
+    axes = _by_coordinate(figure, data["autocorrelation_truth"])
+    for k, ax in axes:
+        for name, style in STYLE.items():
+            curve = data[f"autocorrelation_{name}"].isel(coordinate=k)
+            ax.plot(data["lag"], curve, **style)
+        ax.axhline(0, color=INK, lw=0.8, ls=":")
+        ax.margins(x=0)
+    ax.set_xlabel(with_unit("lag", data))
+    figure.supylabel("autocorrelation", fontsize="medium")
+    legend_above(axes[0][1])
+
+
 def invariants(figure: FigureBase, data: xr.Dataset) -> None:
     """Drift of each invariant, by lead time."""
     ax, drift = figure.subplots(), data["invariant_drift"]
     for name in drift["invariant"].values:
         values = np.abs(drift.sel(invariant=name).values)
-        ax.plot(data["lead"], _positive(values), label=readable(name))
+        (line,) = ax.plot(data["lead"], _positive(values), label=readable(name))
+        true = np.abs(data["invariant_drift_truth"].sel(invariant=name).values)
+        label = f"{readable(name)}, full model"
+        ax.plot(data["lead"], _positive(true), color=line.get_color(), ls=":", label=label)
     ax.set(xlabel=with_unit("lead time", data), ylabel="relative drift", yscale="log")
     ax.margins(x=0)
     legend_above(ax)
@@ -231,6 +248,17 @@ def bands(figure: FigureBase, data: xr.Dataset) -> None:
     legend_above(ax)
 
 
+def coverage(figure: FigureBase, data: xr.Dataset) -> None:
+    """Share of the rollouts that each kind of band has held so far, by start."""
+    ax, share = figure.subplots(), data["running_coverage"]
+    for name, color in (("fixed", FLOOR), ("adaptive", MODEL)):
+        ax.plot(share["tested"], 100 * share.sel(band=name), color=color, label=f"{name} band")
+    ax.axhline(100 * share.attrs["level"], color=INK, lw=0.8, ls=":", label="level asked for")
+    ax.set(xlabel=with_unit("start", data), ylabel="held so far [%]", ylim=(-3, 103))
+    ax.margins(x=0)
+    legend_above(ax)
+
+
 def skill(figure: FigureBase, data: xr.Dataset) -> None:
     """Skill over each baseline, by lead time, with its interval."""
     ax, lead = figure.subplots(), data["lead"].values
@@ -244,6 +272,15 @@ def skill(figure: FigureBase, data: xr.Dataset) -> None:
     ax.set(xlabel=with_unit("lead time", data), ylabel="skill", ylim=(-1, 1.05))
     ax.margins(x=0)
     legend_above(ax)
+
+
+def anomaly_correlation(figure: FigureBase, data: xr.Dataset) -> None:
+    """Anomaly correlation of the rollouts, by lead time."""
+    ax = figure.subplots()
+    ax.plot(data["lead"], data["anomaly_correlation"], color=MODEL)
+    ax.axhline(0, color=INK, lw=0.8)
+    ax.set(xlabel=with_unit("lead time", data), ylabel="anomaly correlation", ylim=(-1, 1.05))
+    ax.margins(x=0)
 
 
 def crps(figure: FigureBase, data: xr.Dataset) -> None:

@@ -125,13 +125,30 @@ PANELS = (
         lambda d: "Values taken in the long run." + _some(d["histogram_truth"]),
     ),
     Panel(
+        "Autocorrelations",
+        "Long run",
+        ("lag", "autocorrelation_model", "autocorrelation_truth"),
+        draw.autocorrelations,
+        lambda d: "How long states remember." + _some(d["autocorrelation_truth"]),
+    ),
+    Panel(
         "Drift of invariants",
         "Long run",
-        ("invariant_drift",),
+        ("invariant_drift", "invariant_drift_truth"),
         draw.invariants,
         lambda d: "What the full model keeps, and the model should.",
     ),
     Panel("Width of the bands", "Bands", ("band_radius",), draw.bands, _says_bands),
+    Panel(
+        "Coverage so far",
+        "Bands",
+        ("running_coverage",),
+        draw.coverage,
+        lambda d: (
+            "Share of the rollouts tested so far that the band held, and one that adapts to drift "
+            f"held, at {float(d['adaptive_width'].median()):.3g} times its width in the median."
+        ),
+    ),
     Panel(
         "Skill over the baselines",
         "Skill",
@@ -141,6 +158,13 @@ PANELS = (
             "1 is perfect, 0 no better than the baseline."
             + (" Shaded: 90 % intervals of a block bootstrap." if "skill_low" in d else "")
         ),
+    ),
+    Panel(
+        "Anomaly correlation",
+        "Skill",
+        ("anomaly_correlation",),
+        draw.anomaly_correlation,
+        lambda d: "Of departures from the training mean, over space; 1 is perfect.",
     ),
     Panel(
         "Ensemble score",

@@ -15,6 +15,7 @@ from scipy.linalg import qr
 
 from rom.base import Compressor, FullModel
 from rom.fom.tendency import Rate, tendency_of
+from rom.rollout.full_equation import quadratic_terms
 
 Array = NDArray[np.float64]
 
@@ -227,14 +228,7 @@ def _quadratic_sizes(rate: Rate, frame: Array, rank: int) -> Array:
 
 def _residual(rate: Rate, centre: Array, modes: Array, frame: Array) -> tuple[Array, Array]:
     """The residual as a matrix on :func:`features`, along the modes and, compressed, the rest."""
-    rank = len(modes)
-    at_centre = rate(centre[None])[0]
-    plus, minus = rate(centre + modes), rate(centre - modes)
-    j, k = np.triu_indices(rank)
-    mixed = rate(centre + modes[j] + modes[k]) - plus[j] - plus[k] + at_centre
-    same = (plus + minus) / 2 - at_centre
-    mixed[j == k] = same
-    terms = np.concatenate([at_centre[None], (plus - minus) / 2, mixed, -modes])
+    terms = np.concatenate([quadratic_terms(rate, centre, modes), -modes])
     columns = (terms @ frame.T).T
-    along, rest = columns[:rank], columns[rank:]
+    along, rest = columns[: len(modes)], columns[len(modes) :]
     return along, np.asarray(np.linalg.qr(rest, mode="r") if len(rest) else rest)

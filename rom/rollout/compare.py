@@ -41,6 +41,8 @@ class Comparison(NamedTuple):
     long_run_size: float
     start: float
     """Time of the start."""
+    u: Array | None
+    """Inputs at the times of the run."""
 
 
 def compare(model: Any, climate: Climate, truth: Truth, bound: float | None) -> Comparison:
@@ -71,6 +73,7 @@ def compare(model: Any, climate: Climate, truth: Truth, bound: float | None) -> 
         reduced_seconds=seconds,
         long_run_size=_long_run_size(model, climate, truth, run),
         start=float(truth.t[0]),
+        u=truth.u,
     )
 
 

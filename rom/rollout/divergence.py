@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgWarning
 
-from rom.base import FullModel
+from rom.base import FullModel, HasNoise
 from rom.rollout.certificate import certify
-from rom.rollout.compare import Comparison
+from rom.rollout.compare import LONG_RUN, Comparison
 from rom.rollout.crps import crps, sample_crps
 from rom.rollout.error_estimate import error_bound, step_error
 from rom.rollout.horizon import valid_time
-from rom.rollout.noise import noise_root
-from rom.rollout.robustness import AIMS, ROUNDS, worst_growth
+from rom.rollout.robustness import AIMS, AROUND, ROUNDS, stays_from_around, worst_growth
 from rom.rollout.run import rollout
 from rom.rollout.trapping import certified_region
 
@@ -41,7 +38,7 @@ def with_bounds(
     certificate = (
         certify(model, reference)
         if isinstance(reference, FullModel)
-        else "the full equation is not known"
+        else "The full equation is not known."
     )
     step = None if model.dynamics_.n_inputs_ else step_error(model)
     bounds = [error_bound(model, certificate, c.run, c.row, step=step) for c in comparisons]
@@ -71,13 +68,7 @@ def _median(ratio: Array) -> Array:
 
 def with_certificate(data: xr.Dataset, model: Any) -> xr.Dataset:
     """Add whether the model is proven to stay bounded."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", LinAlgWarning)
-            region = certified_region(model.dynamics_)
-    except (np.linalg.LinAlgError, LinAlgWarning):
-        words = "not certified: the model is on the verge of stability, where rounding decides"
-        return data.assign_attrs(certified_radius=np.nan, certificate=words)
+    region = certified_region(model.dynamics_)
     return data.assign_attrs(certified_radius=region.radius, certificate=region.words)
 
 
@@ -101,17 +92,32 @@ def with_growth(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison])
     return data.assign(perturbation_growth=("lead", np.max(found, axis=0)))
 
 
+def with_starts_around(
+    data: xr.Dataset, model: Any, comparisons: Sequence[Comparison]
+) -> xr.Dataset:
+    """Add how many rollouts from inside and around the training states stay bounded."""
+    run, dynamics = comparisons[0].run, model.dynamics_
+    if dynamics.n_inputs_:
+        return data
+    n = len(run.t) - 1
+    t = np.arange(LONG_RUN * n + 1) * ((run.t[-1] - run.t[0]) / n)
+    stays = stays_from_around(dynamics, model.latent_, t, bound=run.bound)
+    return data.assign_attrs(n_around=len(stays), n_around_bounded=int(stays.sum()), around=AROUND)
+
+
 def with_scores(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison]) -> xr.Dataset:
     """Add the ranked probability score of a model with noise, on latent coordinates."""
     dynamics = model.dynamics_
-    if noise_root(dynamics) is None:
+    if not isinstance(dynamics, HasNoise):
         return data
     scores = [
         crps(
-            dynamics.ensemble(c.run.z[0], c.run.t, n_members=MEMBERS, random_state=SEED + i),
-            c.truth,
+            dynamics.ensemble(
+                z[0], t if u is None else u, n_members=MEMBERS, random_state=SEED + i
+            ),
+            truth,
         ).mean(axis=1)
-        for i, c in enumerate(comparisons)
+        for i, (z, t, u, truth) in enumerate((c.run.z, c.run.t, c.u, c.truth) for c in comparisons)
     ]
     climate = sample_crps(model.latent_, np.stack([c.truth for c in comparisons]))
     return data.assign(

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from rom import checks
-from rom.base import Dynamics, HasPolynomial
+from rom.base import Dynamics, HasNoise, HasPolynomial
 from rom.rollout import kicks, run
 from rom.rollout.grid import grid_of
 from rom.rollout.members import Job, Part, merged, run_members
-from rom.rollout.noise import noise_root
 from rom.rollout.reduce import Reduction
 from rom.rollout.result import Status
 from rom.rollout.run import Stepper
@@ -53,7 +52,7 @@ def ensemble(
     t: Any,
     *,
     u: ArrayLike | None = None,
-    stepper: Stepper = "auto",
+    stepper: Stepper | Literal["noisy_map"] = "auto",
     bound: float | None = None,
     reduce: Sequence[Reduction] = (),
     random_state: int | np.random.RandomState | None = None,
@@ -77,14 +76,15 @@ def ensemble(
     u : array_like, shape (n_time, n_inputs), optional
         Inputs at the output times, the same for all members.
     stepper : str, default "auto"
-        As in :func:`rom.rollout`.
+        As in :func:`rom.rollout`; or "noisy_map", for discrete models with noise, such as a
+        :class:`rom.SeasonalModel`, which "map" leaves out.
     bound : float, optional
         Euclidean norm past which a member is ended; by default ``dynamics.bound_``.
     reduce : sequence of Reduction, optional
         Empty reductions, such as :class:`rom.rollout.reduce.Moments`. Then no states are kept,
         and the memory needed does not depend on the number of times.
     random_state : int, RandomState or None, optional
-        Seed of the noise of "euler_maruyama".
+        Seed of the noise of "euler_maruyama" and "noisy_map".
 
     Returns
     -------
@@ -149,23 +149,24 @@ def _job(
     u = np.zeros((len(grid), 0)) if inputs is None else np.ascontiguousarray(inputs)
     run._check_targets(dynamics, np.zeros(dynamics.n_features_in_), u[0])
     polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
-    method = run._check_stepper(dynamics, stepper, polynomial, grid.ends)
+    noisy_map = stepper == "noisy_map" and dynamics.time == "discrete"
+    method = run._check_stepper(dynamics, "map" if noisy_map else stepper, polynomial, grid.ends)
+    noise = None
+    if noisy_map or method == "euler_maruyama":
+        if not isinstance(dynamics, HasNoise):
+            raise ValueError(
+                f"stepper={stepper!r} needs a model with noise, such as a LinearInverseModel or a "
+                f"SeasonalModel, but {type(dynamics).__name__} has none."
+            )
+        noise = dynamics
     terms = None
     if polynomial is not None:
         from rom.rollout.terms import terms_of  # takes numba, and half a second to import
 
         terms = terms_of(polynomial)
-    root = None
-    if method == "euler_maruyama":
-        root = noise_root(dynamics)
-        if root is None:
-            raise ValueError(
-                "stepper='euler_maruyama' needs a model with noise, such as a "
-                f"LinearInverseModel, but {type(dynamics).__name__} has none."
-            )
     return Job(
         dynamics, polynomial, terms, method, grid.described, grid, u, bound, tuple(reduce),
-        kicks.seed_of(random_state), root,
+        kicks.seed_of(random_state), noise,
     )  # fmt: skip
 
 

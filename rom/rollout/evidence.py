@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rom.rollout.adaptive import adaptive_thresholds
 from rom.rollout.bootstrap import skill_interval
 from rom.rollout.compare import Comparison
 from rom.rollout.cost import break_even, flops, n_numbers
 from rom.rollout.extent import extent, first_outside
-from rom.rollout.intervals import calibrated_band
+from rom.rollout.intervals import calibrated_band, in_band, simultaneous_score
 from rom.rollout.truths import Rival
 
 if TYPE_CHECKING:
@@ -23,18 +24,22 @@ Array = NDArray[np.float64]
 # The training range is drawn about at most so many states, evenly spaced: a hull of more takes
 # seconds and is hardly larger.
 MOST_STATES = 5000
+# How fast the adaptive band follows errors that drift. Faster, and misses that follow each other
+# leave no finite band more often, as a check has some tens of starts.
+RATE = 0.02
 # Of higher rank the range is a box: the axes of an ellipsoid would take long.
 BOX_RANK = 200
 
 
 def with_bands(data: xr.Dataset, comparisons: Sequence[Comparison], level: float) -> xr.Dataset:
     """Add the simultaneous band on latent coordinates, where enough rollouts stand apart."""
-    block = _blocks([c.start for c in comparisons], float(data["lead"][-1]))
+    error, block = _errors(data, comparisons)
+    if np.ptp([c.start for c in comparisons]) == 0:  # no order in time, but perhaps another
+        error = np.random.default_rng(0).permutation(error)
     n_apart, fewest = len(np.unique(block)), _fewest(level)
     data = data.assign_attrs(n_apart=n_apart, n_apart_asked=fewest)
     if n_apart < fewest:
         return data
-    error = np.stack([c.truth - c.run.z for c in comparisons])
     band, coverage, n = calibrated_band(error, level=level, block=block)
     attrs = {
         "level": level,
@@ -45,6 +50,36 @@ def with_bands(data: xr.Dataset, comparisons: Sequence[Comparison], level: float
         "n_test": coverage.n,
     }
     return data.assign(band_radius=(("coordinate", "lead"), band.radius.T, attrs))
+
+
+def with_drift(data: xr.Dataset, comparisons: Sequence[Comparison]) -> xr.Dataset:
+    """Add how often the band has held so far, beside one that follows errors as they drift.
+
+    Start by start, where these come one after the other: a full model's have no order.
+    """
+    times, span = np.array([c.start for c in comparisons]), float(data["lead"][-1])
+    if "band_radius" not in data or not np.all(np.diff(times) > 0):
+        return data
+    error, block = _errors(data, comparisons)
+    level = data.attrs["level"]
+    band, _, n = calibrated_band(error, level=level, block=block)
+    known = np.searchsorted(times, times + span * (1 - 1e-9))  # the first start after each outcome
+    delay = int((known - np.arange(len(times)))[n:].max()) - 1
+    score = simultaneous_score(error[n:], band.scale)
+    adapted = adaptive_thresholds(score, band.score, level=level, rate=RATE, delay=delay)
+    held = np.stack([in_band(error[n:], band.radius), adapted.covered])
+    so_far = np.cumsum(held, axis=1) / np.arange(1, len(score) + 1)
+    tested = data["start_time"][n:].rename(start="tested").drop_vars("start_time")
+    return data.assign(
+        running_coverage=(("band", "tested"), so_far, {"level": level}),
+        adaptive_width=("tested", np.maximum(adapted.threshold, 0) / (band.threshold or 1.0)),
+    ).assign_coords(band=["fixed", "adaptive"], tested=tested)
+
+
+def _errors(data: xr.Dataset, comparisons: Sequence[Comparison]) -> tuple[Array, NDArray[np.intp]]:
+    """Latent errors (n_start, n_lead, rank), and the block of each start."""
+    error = np.stack([c.truth - c.run.z for c in comparisons])
+    return error, _blocks([c.start for c in comparisons], float(data["lead"][-1]))
 
 
 def _fewest(level: float) -> int:

@@ -29,6 +29,8 @@ class Band(NamedTuple):
     """Half-width (n_lead, n_coordinates); infinite where no finite one can be vouched for."""
     scale: Array
     """What `radius` is a multiple of (n_lead, n_coordinates): the usual size of the errors."""
+    threshold: float
+    """That multiple."""
     score: Array
     """(n_start,) largest error in units of the scale of the other blocks."""
     level: float
@@ -112,7 +114,7 @@ def conformal_band(error: ArrayLike, *, level: float = 0.9, block: ArrayLike | N
     threshold = _quantile(score, weight, level)
     scale = unit * total ** (1 / POWER)
     radius = threshold * scale if np.isfinite(threshold) else np.full_like(scale, np.inf)
-    return Band(radius, scale, score, float(level), len(blocks))
+    return Band(radius, scale, threshold, score, float(level), len(blocks))
 
 
 def calibrated_band(

@@ -41,22 +41,23 @@ def streams(seed: int, members: range) -> Streams:
     ]
 
 
-def draw(generators: Streams, root: Array, t: Array) -> Array:
+def draw(generators: Streams, root: Array, steps: Array) -> Array:
     """What noise adds to each member from each time to the next.
 
     Parameters
     ----------
     generators : sequence
         See :func:`streams`.
-    root : ndarray, shape (rank, n_sources)
+    root : ndarray, broadcasting to (n_steps, rank, rank)
         Of the covariance per unit of time.
-    t : ndarray, shape (n_time,)
+    steps : ndarray, shape (n_steps,)
+        The times between.
 
     Returns
     -------
-    ndarray, shape (n_time - 1, rank, n_members)
+    ndarray, shape (n_steps, rank, n_members)
     """
-    shape = (len(t) - 1, root.shape[1])
+    shape = (len(steps), root.shape[-1])
     normal = [rng.standard_normal((*shape, width)) for rng, width in generators]
-    steps = np.sqrt(np.diff(t))[:, None, None]
-    return np.asarray(np.matmul(root, np.concatenate(normal, axis=2)) * steps)
+    kicks = np.matmul(root, np.concatenate(normal, axis=2))
+    return np.asarray(kicks * np.sqrt(steps)[:, None, None])

@@ -110,7 +110,7 @@ def lyapunov(
     array([-0.1, -0.1, -2. ])
     """
     # numba takes about half a second to import: only those who ask for exponents wait for it.
-    from rom.rollout import tangent, terms
+    from rom.rollout import tangent
 
     times = _check_times(t)
     run = rollout(dynamics, z0, times, u=u, bound=bound, throw=False)
@@ -123,7 +123,7 @@ def lyapunov(
     inputs = np.zeros((len(times), 0)) if u is None else np.ascontiguousarray(u, dtype=np.float64)
     polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
     loops = tangent.PLAIN if polynomial is None else tangent.COMPILED
-    model = _rows_of(dynamics) if polynomial is None else terms.terms_of(polynomial)
+    model = _rows_of(dynamics) if polynomial is None else tangent.linearised(polynomial)
     size = dynamics.bound_ / 100
     scale = float(size if 0 < size < np.inf else 1.0)
     max_steps = MORE_STEPS * (run.n_steps + len(times))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rom.base import Dynamics, Polynomial
+from rom.base import Dynamics, HasNoise, Polynomial
 from rom.rollout import kicks, run
 from rom.rollout.grid import Grid
 from rom.rollout.result import Status
@@ -44,7 +44,8 @@ class Job(NamedTuple):
     bound: float
     reduce: tuple[Any, ...]
     seed: int
-    root: Array | None
+    noise: HasNoise | None
+    """The model, if its noise is drawn."""
 
 
 class Part(NamedTuple):
@@ -74,7 +75,7 @@ def run_members(job: Job, z0: Array, first: int = 0, n_threads: int = N_THREADS)
             return _run_block(job, z0[block], members, None if z is None else z[block])
 
     if n_threads > 1:
-        uses_blas = job.terms is None or job.terms.full.size > 0
+        uses_blas = job.terms is None or job.method not in ("map", "rk4", "dopri5")
         done = in_threads(work, blocks, limit_blas=uses_blas)
     else:
         done = [work(block) for block in blocks]
@@ -134,7 +135,7 @@ def _stretches(job: Job, n_members: int, rank: int) -> Iterator[range]:
     """
     n_time = len(job.grid)
     most = n_time
-    if job.reduce or job.root is not None:
+    if job.reduce or job.noise is not None:
         most = max(2, BUFFER // (8 * n_members * rank))
     for start in range(0, max(1, n_time - 1), max(1, most - 1)):
         yield range(start, min(start + most, n_time))
@@ -146,7 +147,7 @@ Advance = Callable[[Array, Array, Array, Array, "Ends"], None]
 def _advancing(job: Job, n_members: int, members: range) -> Advance:
     """The function that runs the states of a block on over the times of a stretch."""
     in_lanes = job.method in ("map", "rk4", "euler_maruyama", "dopri5")
-    few = job.polynomial is not None and job.root is None and n_members < FEW
+    few = job.polynomial is not None and job.noise is None and n_members < FEW
     if few or not in_lanes:
         return _one_by_one(job)
     from rom.rollout import lanes
@@ -161,13 +162,14 @@ def _advancing(job: Job, n_members: int, members: range) -> Advance:
     if job.method == "dopri5":
         return _adaptive(job, loops, model, n_members)
     tableau = lanes.RK4 if job.method == "rk4" else lanes.EULER
-    generators = kicks.streams(job.seed, members) if job.root is not None else ()
+    generators = kicks.streams(job.seed, members)
 
     def march(z: Array, t: Array, u: Array, out: Array, ends: Ends) -> None:
-        noise = np.zeros((0, *z.shape))
-        if job.root is not None and len(t) > 1:
-            noise = kicks.draw(generators, job.root, t)
-        is_map = job.method == "map"
+        noise, is_map = np.zeros((0, *z.shape)), job.method == "map"
+        if job.noise is not None and len(t) > 1:
+            root = job.noise.noise_root(u[:-1] if u.shape[1] else None)
+            steps = np.ones(len(t) - 1) if is_map else np.diff(t)
+            noise = kicks.draw(generators, root, steps)
         loops.march(model, is_map, tableau, z, t, u, noise, job.bound, out, ends)
 
     return march

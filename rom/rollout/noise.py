@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 from sklearn.utils import check_random_state
 
-from rom.base import Dynamics
+from rom.base import Dynamics, HasNoise
 
 Array = NDArray[np.float64]
 
 
-def noise_root(dynamics: Dynamics) -> Array | None:
+def noise_root(dynamics: Dynamics, u: Array | None = None) -> Array | None:
     """A matrix R for which the noise of a model is R dW, with independent Wiener processes W.
-
-    ``R Rᵀ`` is the covariance that the noise adds per unit of time.
 
     Parameters
     ----------
     dynamics : Dynamics
         A fitted latent model.
+    u : ndarray, shape (n_time, n_inputs), optional
+        Inputs at the times that are asked for.
 
     Returns
     -------
-    ndarray, shape (rank, rank), or None
-        None for a model without noise.
+    ndarray, broadcasting to (n_time, rank, rank), or None
+        See :class:`rom.base.HasNoise`; None for a model without noise.
 
     Examples
     --------
@@ -33,12 +32,7 @@ def noise_root(dynamics: Dynamics) -> Array | None:
     >>> noise_root(rom.OperatorInference("A").fit([[1.0], [2.0]], [[-1.0], [-2.0]])) is None
     True
     """
-    from rom.dynamics.lim import LinearInverseModel
-
-    if not isinstance(dynamics, LinearInverseModel) or dynamics.Q_ is None:
-        return None
-    values, vectors = eigh(dynamics.Q_)
-    return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
+    return dynamics.noise_root(u) if isinstance(dynamics, HasNoise) else None
 
 
 def draw_kicks(

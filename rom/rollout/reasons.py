@@ -87,6 +87,21 @@ def bands(data: xr.Dataset) -> list[str]:
     ]
 
 
+def drift(data: xr.Dataset) -> list[str]:
+    """How often a band that follows the errors held, beside the fixed one."""
+    if "running_coverage" not in data:
+        return []
+    fixed, adaptive = 100 * data["running_coverage"].values[:, -1]
+    width = data["adaptive_width"].values
+    endless = int(np.isinf(width).sum())
+    free = f", {endless} times as it had no finite width" if endless else ""
+    return [
+        f"Start by start through these {data.sizes['tested']}, a band that adapts to drift (Gibbs "
+        f"and Candès) held {adaptive:.3g} %{free}, and was {np.median(width):.3g} times as wide in "
+        f"the median as the fixed one, which held {fixed:.3g} %."
+    ]
+
+
 def statistics_kept(data: xr.Dataset) -> bool | None:
     """Whether the long-run statistics are the truth's; None where that is not known."""
     if "distance" not in data:
@@ -156,13 +171,20 @@ def error_bounds(data: xr.Dataset) -> list[str]:
 
 
 def robustness(data: xr.Dataset) -> list[str]:
-    """What a small change of the start may grow to, and whether states are kept in a ball."""
+    """What a change of the start may lead to, and whether states are kept in a ball."""
     lines = []
     if "perturbation_growth" in data:
         worst = float(data["perturbation_growth"][-1])
+        grown = f"grown {worst:.3g} times" if np.isfinite(worst) else "ended the rollout"
         lines.append(
-            f"The worst perturbation of a start found, 1 % large, had grown {worst:.3g} times by "
+            f"The worst perturbation of a start found, 1 % large, had {grown} by "
             f"lead time {time_in_words(float(data['lead'][-1]), data)}."
+        )
+    if "n_around" in data.attrs:
+        lines.append(
+            f"Of {data.attrs['n_around']} starts drawn inside and around the training states, up "
+            f"to {data.attrs['around']:.3g} times as far from their mean, "
+            f"{data.attrs['n_around_bounded']} stayed within the bound to ten times that lead time."
         )
     if "certificate" in data.attrs:
         lines.append(f"Boundedness: {data.attrs['certificate']}.".replace("..", "."))
@@ -185,9 +207,11 @@ def invariants(data: xr.Dataset) -> list[str]:
     """How far what should stay has drifted."""
     if "invariant_drift" not in data:
         return []
-    worst = data["invariant_drift"].max("lead").values
-    names = data["invariant"].values
-    parts = [f"{name} {drift:.3g}" for name, drift in zip(names, worst, strict=True)]
+    ours, theirs = (data[f"invariant_drift{of}"].max("lead").values for of in ("", "_truth"))
+    parts = [
+        f"{name} {drift:.3g} (the truth's: {true:.3g})"
+        for name, drift, true in zip(data["invariant"].values, ours, theirs, strict=True)
+    ]
     return [f"Largest drift of invariants, relative to their size: {all_of(parts)}."]
 
 

@@ -8,12 +8,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rom.base import Dynamics
+from rom.rollout.ensemble import ensemble
+from rom.rollout.reduce import Moments
+from rom.rollout.result import Status
 from rom.rollout.run import rollout
 
 Array = NDArray[np.float64]
 
 # Lead times that the search aims at, and how often a perturbation found is improved.
 AIMS, ROUNDS = 5, 3
+# Starts drawn inside and around the training states: up to so many times as far from their mean.
+AROUND = 2.0
 
 
 class Growth(NamedTuple):
@@ -115,6 +120,46 @@ def worst_growth(
     growth = np.where(reached, grown.max(axis=0), np.nan)
     last = int(reached.sum()) - 1
     return Growth(growth, changes[int(grown[:, last].argmax())])
+
+
+def stays_from_around(
+    dynamics: Dynamics, Z: ArrayLike, t: Array, *, n_starts: int = 200, bound: float | None = None
+) -> NDArray[np.bool_]:
+    """Whether rollouts from starts drawn inside and around some states stay bounded.
+
+    Parameters
+    ----------
+    dynamics : Dynamics
+        A fitted latent model without inputs.
+    Z : array_like, shape (n_states, rank)
+        Of the training, usually. A start is one of them, with its distance from their mean
+        multiplied by a number drawn evenly from 0 to :data:`AROUND`.
+    t : ndarray, shape (n_time,)
+        Times of the rollouts.
+    n_starts : int, default 200
+    bound : float, optional
+        As in :func:`rom.rollout`.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_starts,)
+
+    Examples
+    --------
+    From beyond 1, dz/dt = z² - z grows for ever.
+
+    >>> import rom
+    >>> model = rom.OperatorInference.from_operators(A=[[-1.0]], H=[[1.0]], bound=100.0)
+    >>> stays = stays_from_around(model, [[-0.9], [0.9]], np.linspace(0, 10, 11))
+    >>> bool(0.6 < stays.mean() < 0.9)
+    True
+    """
+    states, rng = np.asarray(Z, dtype=np.float64), np.random.default_rng(0)
+    mean = states.mean(axis=0)
+    away = states[rng.integers(len(states), size=n_starts)] - mean
+    starts = mean + AROUND * rng.random((n_starts, 1)) * away
+    runs = ensemble(dynamics, starts, t, bound=bound, reduce=[Moments()])
+    return np.array([status is Status.COMPLETED for status in runs.status])
 
 
 def _leading(rows: Array, size: float) -> Array:

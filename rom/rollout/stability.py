@@ -100,13 +100,16 @@ class StabilityReport:
             it, NaN if never), ``full_seconds``, ``reduced_seconds``. By latent coordinate and lead
             time, with starts enough: ``band_radius``.
 
-            A thorough check has more: ``skill_low``, ``skill_high``; by statistic ``distance``,
-            ``sampling_error``, ``statistics_kept``, ``statistics_known``, and the spectra and
-            histograms themselves; ``lyapunov_model``, ``kaplan_yorke_model``, ``lyapunov_time``,
-            for an affordable full model ``lyapunov_truth``, ``kaplan_yorke_truth``;
-            ``error_bound`` (normalised), ``useful_horizon``, ``effectivity``;
-            ``perturbation_growth``; for a model with noise ``crps``, ``crps_climatology``;
-            ``invariant_drift``; ``field_truth``, ``field_model``.
+            A thorough check has more: ``skill_low``, ``skill_high``; for starts in order of time
+            ``running_coverage`` (share of the rollouts tested so far that the fixed and the
+            adaptive band held) and ``adaptive_width`` (over that of the fixed one); by statistic
+            ``distance``, ``sampling_error``, ``statistics_kept``, ``statistics_known``, and the
+            spectra, autocorrelations and histograms themselves; ``lyapunov_model``,
+            ``kaplan_yorke_model``, ``lyapunov_time``, for an affordable full model
+            ``lyapunov_truth``, ``kaplan_yorke_truth``; ``error_bound`` (normalised),
+            ``useful_horizon``, ``effectivity``; ``perturbation_growth``; for a model with noise
+            ``crps``, ``crps_climatology``; ``invariant_drift`` and that of the truth as the latent
+            space sees it, ``invariant_drift_truth``; ``field_truth``, ``field_model``.
         """
         return self.data.assign_attrs(verdict=self.verdict, reasons="\n".join(self.reasons))
 

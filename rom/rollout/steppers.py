@@ -9,7 +9,9 @@ Inputs `u` have one row per output time and run straight from one to the next; a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,6 +68,13 @@ _STEP, _FIRST, _LAST = np.append(DOPRI_STEP, 0.0), np.eye(7)[0], np.eye(7)[6]
 _CUBIC = [_FIRST, 3 * _STEP - 2 * _FIRST - _LAST, _FIRST + _LAST - 2 * _STEP, np.zeros(7)]
 DOPRI_DENSE = np.stack(_CUBIC, axis=1) + np.outer(_QUARTIC, [0, 1, -2, 1])
 EULER_STEP = np.ones(1)
+# What the files hold whose functions become a part of loops elsewhere.
+SHARED = hashlib.sha256(
+    b"".join(
+        Path(__file__).with_name(f"{name}.py").read_bytes()
+        for name in ("terms", "vectors", "steppers", "lanes")
+    )
+).hexdigest()
 # The first step moves the state by this much of its size. Steps grow and shrink by no more than
 # these factors, and aim at an error this much below the tolerance.
 FIRST_MOVE, MOST_GROWTH, MOST_SHRINKING, SAFETY = 0.01, 5.0, 0.2, 0.9
@@ -77,8 +86,9 @@ def put(rows: Array, i: int, row: Array) -> None:
 
 
 def load(values: Array, z: Array) -> None:
-    """Set the first numbers of `values` to `z`."""
-    values[: len(z)] = z
+    """Set as many of the first numbers of `values` to those of `z` as both have."""
+    n = min(len(values), len(z))
+    values[:n] = z[:n]
 
 
 def combine(out: Array, z: Array, h: float, weights: Array, slopes: Array) -> None:
@@ -103,7 +113,7 @@ def _compiled_put(rows: Any, i: Any, row: Any) -> Callable[..., None]:
 @overload(load, jit_options=INLINE)
 def _compiled_load(values: Any, z: Any) -> Callable[..., None]:
     def copy(values: Any, z: Any) -> None:
-        for j in range(len(z)):
+        for j in range(min(len(values), len(z))):
             values[j] = z[j]
 
     return copy
@@ -295,8 +305,9 @@ def dopri5(
             if norm(out[i], rank) > bound:
                 return out, LEFT_BOUND, t[i], n_steps
             i += 1
-        z, size, done = values[:rank].copy(), later_size, reached
+        load(z, values)
         put(slopes, 0, slopes[6])
+        size, done = later_size, reached
         if size > bound and i < len(t):
             return out, LEFT_BOUND, min(t[0] + done, np.nextafter(t[i], t[i - 1])), n_steps
     return out, COMPLETED, t[-1], n_steps
@@ -310,9 +321,16 @@ def dense_weights(weights: Array, place: float) -> None:
         weights[s] = place * (a + place * (b + place * (c + place * d)))
 
 
-def compiled(loop: Callable[..., Outcome]) -> Callable[..., Outcome]:
-    """Compile a loop, once for all sessions if there is a folder to keep it in."""
+def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a loop, once for all sessions if there is a folder to keep it in.
+
+    numba compiles it again where the file of the loop has changed; here, also where a file has
+    whose functions become a part of it.
+    """
     try:
-        return njit(cache=True, **JIT)(loop)
+        kept: Any = njit(cache=True, nogil=True, **JIT)(loop)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return njit(**JIT)(loop)
+        return njit(nogil=True, **JIT)(loop)
+    file = kept._cache._cache_file
+    file._source_stamp = (file._source_stamp, SHARED)
+    return kept

@@ -5,8 +5,6 @@ plain Python, and the :class:`Terms` of a polynomial, for which numba takes the 
 each function below. Both keep state and inputs in one array of *values*, so that nothing is
 allocated inside a loop. numba puts these functions into the loops that call them (a call would
 count the references to each array, at five times the cost of the arithmetic of three variables).
-
-numba's cache of a loop looks at the loop's own file: after a change here, remove ``__pycache__``.
 """
 
 from __future__ import annotations

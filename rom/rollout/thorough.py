@@ -10,18 +10,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rom.base import FullModel
+from rom.base import FullModel, HasNoise
 from rom.data.trajectory import even_step
 from rom.rollout.compare import Comparison
-from rom.rollout.divergence import with_bounds, with_certificate, with_growth, with_scores
-from rom.rollout.evidence import with_intervals
-from rom.rollout.noise import noise_root
+from rom.rollout.divergence import (
+    with_bounds,
+    with_certificate,
+    with_growth,
+    with_scores,
+    with_starts_around,
+)
+from rom.rollout.evidence import with_drift, with_intervals
+from rom.rollout.full_equation import full_equation
+from rom.rollout.result import Status
 from rom.rollout.run import rollout
 from rom.rollout.statistics import compare_statistics, invariant_drift
 from rom.rollout.truths import Truth
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from rom.rollout.lyapunov import Lyapunov
 
 Array = NDArray[np.float64]
 Invariants = Mapping[str, Callable[[Any], Any]]
@@ -44,6 +53,7 @@ def examine(
 ) -> xr.Dataset:
     """Add all of this to the dataset of a check."""
     data = with_intervals(data.assign_attrs(thorough=1), comparisons)
+    data = with_drift(data, comparisons)
     try:
         data = with_statistics(data, *free_runs(model, comparisons, stretches))
     except ValueError as error:  # too short, or not evenly sampled
@@ -53,6 +63,7 @@ def examine(
         data = with_exponents(data, model, comparisons, reference)
         data = with_bounds(data, model, reference, comparisons)
         data = with_growth(data, model, comparisons)
+        data = with_starts_around(data, model, comparisons)
         data = with_scores(data, model, comparisons)
     if invariants:
         data = with_invariants(data, model, comparisons, invariants)
@@ -67,15 +78,20 @@ def free_runs(
     for truth in stretches:
         Z, bound = model.compressor_.transform(truth.rows), comparisons[0].run.bound
         run = rollout(dynamics, Z[0], truth.t, u=truth.u, bound=bound, throw=False)
-        runs.append((run.z, Z, truth.t))
+        runs.append((run.z, Z, truth.t, truth.u))
     if not runs:  # those of a full model are whole as they are
-        runs = [(c.run.z, c.truth, c.run.t) for c in comparisons]
-    if noise_root(dynamics) is not None:  # without its noise it dies away
+        runs = [(c.run.z, c.truth, c.run.t, c.u) for c in comparisons]
+    if isinstance(dynamics, HasNoise):  # without its noise it dies away
         runs = [
-            (dynamics.ensemble(Z[0], t, n_members=1, random_state=i)[0], Z, t)
-            for i, (_, Z, t) in enumerate(runs)
+            (
+                dynamics.ensemble(Z[0], t if u is None else u, n_members=1, random_state=i)[0],
+                Z,
+                t,
+                u,
+            )
+            for i, (_, Z, t, u) in enumerate(runs)
         ]
-    ours, theirs, times = zip(*runs, strict=True)
+    ours, theirs, times, _ = zip(*runs, strict=True)
     return list(ours), list(theirs), _step(times)
 
 
@@ -101,6 +117,9 @@ def with_statistics(
         histogram_edges=(("coordinate", "edge"), found.edges),
         histogram_model=(("coordinate", "bin"), found.histogram_model),
         histogram_truth=(("coordinate", "bin"), found.histogram_truth),
+        lag=("lags", found.lag),
+        autocorrelation_model=(("coordinate", "lags"), found.autocorrelation_model),
+        autocorrelation_truth=(("coordinate", "lags"), found.autocorrelation_truth),
     ).assign_coords(statistic=list(found.names))
 
 
@@ -108,7 +127,7 @@ def with_exponents(
     data: xr.Dataset, model: Any, comparisons: Sequence[Comparison], reference: Any
 ) -> xr.Dataset:
     """Add Lyapunov exponents of a model without inputs, and those of a full model if affordable."""
-    from rom.rollout.lyapunov import flow_lyapunov, lyapunov  # numba takes half a second to import
+    from rom.rollout.lyapunov import lyapunov  # numba takes half a second to import
 
     dynamics, run, z0 = model.dynamics_, comparisons[0].run, comparisons[0].truth[0]
     if dynamics.n_inputs_:
@@ -126,16 +145,34 @@ def with_exponents(
     if not isinstance(reference, FullModel):
         return data
     state = np.asarray(model.decode(z0[None]))[0]
-    t = _affordable(reference, state, float(np.ptp(found.exponents)), n)
-    if len(t) < FEWEST_TIMES:
+    true = _of_full_model(reference, state, t, n, float(np.ptp(found.exponents)))
+    if true is None:
         return data
-    true = flow_lyapunov(reference, state, t, n_exponents=n)
     return data.assign(
         lyapunov_truth=("exponent", true.exponents),
         lyapunov_truth_error=("exponent", true.standard_error),
         kaplan_yorke_truth=true.kaplan_yorke,
         lyapunov_time=true.time if np.isfinite(true.time) else found.time,
     )
+
+
+def _of_full_model(
+    reference: FullModel, state: Array, t: Array, n: int, spread: float
+) -> Lyapunov | None:
+    """From its equation, if that is known and small, else from its runs, if affordable."""
+    from rom.rollout.lyapunov import flow_lyapunov, lyapunov
+
+    equation = full_equation(reference, state.size)
+    if equation is not None:
+        y0 = equation.basis @ state.ravel()
+        n = min(n, len(y0))
+        found = lyapunov(equation.dynamics, y0, t - t[0], n_exponents=n, bound=np.inf)
+        if found.status is Status.COMPLETED:
+            return found
+    t = _affordable(reference, state, spread, n)
+    if len(t) < FEWEST_TIMES:
+        return None
+    return flow_lyapunov(reference, state, t, n_exponents=n)
 
 
 def _affordable(reference: FullModel, state: Array, spread: float, n: int) -> Array:
@@ -152,18 +189,19 @@ def _affordable(reference: FullModel, state: Array, spread: float, n: int) -> Ar
 def with_invariants(
     data: xr.Dataset, model: Any, comparisons: Sequence[Comparison], invariants: Invariants
 ) -> xr.Dataset:
-    """Add how far functions of the state, which should stay, drift along the rollouts."""
-    values = [
-        [
-            np.asarray(function(physical(model, c.run.z, c.run.t)))
-            for function in invariants.values()
+    """Add how far functions of the state, which should stay, drift along rollouts and truth."""
+
+    def drift(states: Sequence[Array]) -> tuple[tuple[str, str], Array]:
+        values = [
+            [np.asarray(function(physical(model, z, c.run.t))) for function in invariants.values()]
+            for z, c in zip(states, comparisons, strict=True)
         ]
-        for c in comparisons
-    ]
-    drift = invariant_drift(np.moveaxis(np.array(values), 1, 2))
-    return data.assign(invariant_drift=(("invariant", "lead"), drift)).assign_coords(
-        invariant=list(invariants)
-    )
+        return ("invariant", "lead"), invariant_drift(np.moveaxis(np.array(values), 1, 2))
+
+    return data.assign(
+        invariant_drift=drift([c.run.z for c in comparisons]),
+        invariant_drift_truth=drift([c.truth for c in comparisons]),
+    ).assign_coords(invariant=list(invariants))
 
 
 def physical(model: Any, z: Array, t: Array) -> Any:

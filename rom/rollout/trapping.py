@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import block_diag, null_space, solve_discrete_lyapunov
+from scipy.linalg import LinAlgWarning, solve_discrete_lyapunov
 from scipy.optimize import minimize
 from scipy.special import comb
 
 from rom.base import Dynamics, HasPolynomial, Polynomial
-from rom.dynamics.energy import energy_rate, gram, up_to
-from rom.dynamics.lmi import is_positive, minimise, positive
-from rom.dynamics.trapping import trapping_region
+from rom.dynamics.energy import search_energy
+from rom.dynamics.lmi import is_positive
+from rom.dynamics.trapping import most_damped, trapping_region
 
 Array = NDArray[np.float64]
 
-# Unknowns of an energy and its proof, and numbers in the matrix of a proof, past which none is
-# searched for: some seconds. Centres that are tried where energy is produced.
-LARGEST, LARGEST_PROOF = 130, 2e7
-TRIES = 2000
-# Energy produced by quadratic terms, over what they could, that counts as rounding.
-PRODUCED = 1e-12
+# Numbers in the matrix of a proof past which none is searched for: some seconds. Centres that are
+# tried where energy is produced.
+LARGEST_PROOF, TRIES = 2e7, 2000
+# Decay over the norm of the model, by coordinate, that counts as rounding.
+ROUNDING = 64 * np.finfo(np.float64).eps
 
 
 class Region(NamedTuple):
@@ -87,8 +87,10 @@ def certified_region(dynamics: Dynamics) -> Region:
     exponents = exponents[:, :rank]
     degree = int(exponents.sum(axis=1).max(initial=0))
     try:
-        return _region(dynamics.time, Polynomial(exponents, coef), degree)
-    except np.linalg.LinAlgError:  # on the verge of stability, or far out of scale
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", LinAlgWarning)
+            return _region(dynamics.time, Polynomial(exponents, coef), degree)
+    except (np.linalg.LinAlgError, LinAlgWarning):  # on the verge of stability, or out of scale
         return _none(rank, "the proof is lost in rounding")
 
 
@@ -104,76 +106,14 @@ def _region(time: str, polynomial: Polynomial, degree: int) -> Region:
     return _nonlinear(polynomial, degree)
 
 
-def search_energy(polynomial: Polynomial) -> tuple[Array, Array] | None:
-    """P and m of an energy ``(z - m)·P (z - m) / 2`` that falls wherever it is large.
-
-    With b = P m, its rate of change ``(P z - b)·f(z)`` is linear in P and b. For a quadratic f,
-    those P are taken for which its cubic terms vanish; then its quadratic ones must be negative
-    definite. For a cubic f, a number less the rate must be a sum of squares. Both are linear
-    matrix inequalities, beside P > 0.
-
-    Parameters
-    ----------
-    polynomial : Polynomial
-        f, of degree 2 or 3, without inputs.
-
-    Returns
-    -------
-    tuple of ndarray, shapes (rank, rank) and (rank,), or None where none was found
-
-    Examples
-    --------
-    The terms z0 z1 and -2 z0² produce none of the energy 2 z0² + z1².
-
-    >>> f = Polynomial(np.array([[1, 0], [0, 1], [1, 1], [2, 0]]),
-    ...                np.array([[-1.0, 0, 1, 0], [0, -1, 0, -2]]))
-    >>> P, m = search_energy(f)
-    >>> (P / P[1, 1]).round(6) + 0
-    array([[2., 0.],
-           [0., 1.]])
-    """
-    exponents, coef = polynomial
-    rank = len(coef)
-    half = 1 if exponents.sum(axis=1).max() == 2 else 2
-    spread, free = gram(rank, half)
-    i, j = np.triu_indices(rank)
-    shapes = np.zeros((len(i), rank, rank))
-    shapes[np.arange(len(i)), i, j] = shapes[np.arange(len(i)), j, i] = 1.0
-    if len(shapes) + rank + len(free) > LARGEST:
-        return None
-    of_shape = np.array(
-        [energy_rate(exponents, np.zeros(rank), P)[0] @ coef.ravel() for P in shapes]
-    )
-    kept = of_shape[:, len(spread) :]  # monomials of odd degree, which no sum of squares has
-    basis = null_space(kept.T, rcond=PRODUCED).T if kept.size else np.eye(len(shapes))
-    if not len(basis):
-        return None
-    monomial = {tuple(e): n for n, e in enumerate(up_to(rank, 2 * half).tolist())}
-    of_b = np.zeros((rank, len(spread)))
-    for k, e in enumerate(exponents.tolist()):
-        of_b[:, monomial[tuple(e)]] -= coef[:, k]
-    rates = np.concatenate([basis @ of_shape[:, : len(spread)], of_b])
-    proofs = -np.tensordot(rates, spread, 1)
-    energies = np.concatenate([np.tensordot(basis, shapes, 1), np.zeros((rank, rank, rank))])
-    level = spread[0]  # the number that the rate is taken from
-    F = [block_diag(M, P) for M, P in zip(proofs, energies, strict=True)]
-    F += [block_diag(M, np.zeros((rank, rank))) for M in (level, *free)]
-    x = positive(np.array(F), np.zeros(len(F)), constant=np.zeros(F[0].shape))
-    if x is None:
-        return None
-    P: Array = np.tensordot(x[: len(basis)], energies[: len(basis)], 1)
-    return P, np.linalg.solve(P, x[len(basis) : len(basis) + rank]).astype(np.float64)
-
-
 def _nonlinear(polynomial: Polynomial, degree: int) -> Region:
     """By the identity as P, then by any P, then, for quadratic models, between two radii."""
     exponents, coef = polynomial
     rank = len(coef)
-    m = _most_damped(*_operators(exponents, coef)[1:]) if degree == 2 else np.zeros(rank)
     n_monomials = int(comb(rank + degree + 1, rank))
     found = None
     if n_monomials * coef.size < LARGEST_PROOF:
-        found = trapping_region(polynomial, centre=m)
+        found = trapping_region(polynomial)
         if not found.certified and (energy := search_energy(polynomial)) is not None:
             found = trapping_region(polynomial, centre=energy[1], norm=energy[0])
     if found is not None and found.certified:
@@ -181,13 +121,13 @@ def _nonlinear(polynomial: Polynomial, degree: int) -> Region:
         words = f"trapping region of radius {radius:.4g}: every rollout ends in it"
         return Region(True, found.centre, radius, float("inf"), words)
     if degree == 2:
-        return _between(*_operators(exponents, coef), m)
+        return _between(*_operators(exponents, coef))
     if found is None:
         return _none(rank, f"{rank} coordinates are too many to search for a proof")
     return _none(rank, found.reason[:1].lower() + found.reason[1:].rstrip("."))
 
 
-def _between(constant: Array, linear: Array, quadratic: Array, start: Array) -> Region:
+def _between(constant: Array, linear: Array, quadratic: Array) -> Region:
     """Where dE/dt <= r (c + μ r + q r²) shows that E = r²/2, r = |z - m|, falls."""
     form = _cubic_form(quadratic)
     q = float(np.linalg.norm(form.reshape(len(form), -1), 2))  # at least w·H(w) for unit w
@@ -204,6 +144,7 @@ def _between(constant: Array, linear: Array, quadratic: Array, start: Array) -> 
         c, mu = drive(m)
         return 4 * c * q / mu**2 if mu < 0 else 1e300
 
+    start = _most_damped(linear, quadratic, form)
     m = np.asarray(minimize(ratio, start, method="Nelder-Mead", options={"maxfev": TRIES}).x)
     c, mu = drive(m)
     root = mu**2 - 4 * c * q
@@ -222,17 +163,15 @@ def _between(constant: Array, linear: Array, quadratic: Array, start: Array) -> 
     return Region(True, m, float(radius), float(basin), words)
 
 
-def _most_damped(linear: Array, quadratic: Array) -> Array:
-    """The point about which the linear terms damp most, were no energy produced."""
-    rank = len(linear)
-    kept = 2 * (quadratic - _cubic_form(quadratic))
-    F = np.array([*(-(M + M.T) / 2 for M in np.moveaxis(kept, 2, 0)), -np.eye(rank)])
-    here = -(linear + linear.T) / 2
-    size = float(np.linalg.norm(linear) or np.linalg.norm(kept) or 1.0)
-    # Far centres cost a little, so that there is one best even where only some coordinates matter.
-    far = np.diag(np.append(1e-6 * np.sum(F[:-1] ** 2, axis=(1, 2)) / size + 1e-9 * size, 1e-12))
-    most = np.eye(rank + 1)[rank]
-    return minimise(far, most, F, most * (np.linalg.eigvalsh(here)[0] - size), constant=here)[:rank]
+def _most_damped(linear: Array, quadratic: Array, form: Array) -> Array:
+    """The point about which the linear terms would damp most, were no energy produced."""
+    kept = 2 * (quadratic - form)
+    rate, curved = float(np.linalg.norm(linear)), float(np.linalg.norm(kept))
+    if not rate or not curved:
+        return np.zeros(len(linear))
+    slopes = -(kept + kept.transpose(1, 0, 2)).transpose(2, 0, 1) / 2
+    m = most_damped(-(linear + linear.T) / (2 * rate), slopes / curved, np.eye(len(linear)))
+    return m * rate / curved
 
 
 def _cubic_form(quadratic: Array) -> Array:
@@ -262,9 +201,9 @@ def _steady(time: str, constant: Array, A: Array) -> Region:
     rank = len(A)
     eigenvalues = np.linalg.eigvals(A)
     discrete = time == "discrete"
-    grows = np.abs(eigenvalues).max() >= 1 if discrete else eigenvalues.real.max() >= 0
-    if grows:
-        return _none(rank, "the linear model has a direction that does not decay")
+    decay = 1 - np.abs(eigenvalues).max() if discrete else -eigenvalues.real.max()
+    if not decay > ROUNDING * rank * (max(1.0, _rate(A)) if discrete else _rate(A)):
+        return _none(rank, "the linear model has a direction that does not decay beyond rounding")
     one = np.eye(rank)
     # A bilinear change of variable makes a map of a flow and keeps the energies that fall.
     step = A if discrete else np.linalg.solve(one - A / _rate(A), one + A / _rate(A))

@@ -96,6 +96,7 @@ def reasons_of(data: xr.Dataset) -> tuple[str, ...]:
         *reasons.chaos(data),
         *reasons.invariants(data),
         *reasons.bands(data),
+        *reasons.drift(data),
         *reasons.ensembles(data),
         *reasons.error_bounds(data),
         *reasons.robustness(data),

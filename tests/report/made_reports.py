@@ -77,6 +77,8 @@ def _figures(data):
         kaplan_yorke_truth=2.062,
         lyapunov_time=1.1,
         invariant_drift=(("invariant", "lead"), 1e-12 * np.outer([1, 5], 1 + LEAD)),
+        invariant_drift_truth=(("invariant", "lead"), 1e-13 * np.outer([1, 5], 1 + LEAD)),
+        anomaly_correlation=("lead", 1 - LEAD / 10),
         skill_low=data["skill"] - 0.1,
         skill_high=data["skill"] + 0.1,
         crps=("lead", 0.1 + 0.05 * LEAD),
@@ -105,10 +107,23 @@ def _curves(data):
         histogram_edges=(("coordinate", "edge"), np.tile(edges, (4, 1))),
         histogram_truth=(("coordinate", "bin"), shares),
         histogram_model=(("coordinate", "bin"), 0.9 * shares),
+        lag=("lags", np.linspace(0, 5, 20)),
+        autocorrelation_truth=(("coordinate", "lags"), np.tile(np.linspace(1, 0, 20), (4, 1))),
+        autocorrelation_model=(("coordinate", "lags"), np.tile(np.linspace(1, 0.1, 20), (4, 1))),
+        running_coverage=(
+            ("band", "tested"),
+            [[0.9, 0.8, 0.7, 0.6], [0.9, 0.85, 0.9, 0.9]],
+            {"level": 0.9},
+        ),
+        adaptive_width=("tested", [1.0, 1.1, np.inf, 1.4]),
         latent_truth=(("coordinate", "lead"), np.cos(LEAD + np.arange(4)[:, None])),
         latent_model=(("coordinate", "lead"), np.cos(1.1 * LEAD + np.arange(4)[:, None])),
     )
-    return with_fields(data.assign_coords(statistic=STATISTICS, invariant=["energy", "mass"]))
+    return with_fields(
+        data.assign_coords(
+            statistic=STATISTICS, invariant=["energy", "mass"], band=["fixed", "adaptive"]
+        )
+    )
 
 
 def with_fields(data, n_snapshots=8, shape=(10, 24)):

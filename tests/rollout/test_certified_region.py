@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 import rom
 from rom.base import Polynomial
 from rom.dynamics import DMD, NeuralODE, PolynomialLibrary
+from rom.dynamics.energy import search_energy
 from rom.dynamics.library import monomials, powers
-from rom.rollout.trapping import certified_region, search_energy
+from rom.rollout.trapping import certified_region
 
 Operators = rom.OperatorInference.from_operators
 LORENZ_A = np.array([[-10.0, 10.0, 0.0], [28.0, -1.0, 0.0], [0.0, 0.0, -8 / 3]])
@@ -113,6 +114,15 @@ def test_linear_models_end_where_they_stand_still():
     spiral = np.exp(-0.1 * k)[:, None] * np.c_[np.cos(k), np.sin(k)]
     assert certified_region(DMD().fit(spiral, t=k)).certified
     assert not certified_region(DMD().fit(np.c_[np.cos(k), np.sin(k)] * 1.1 ** k[:, None], t=k))[0]
+
+
+@pytest.mark.parametrize("decay", [-1e-16, 0.0, 1e-16])
+def test_what_rounding_decides_is_not_certified(decay):
+    turn, k = np.array([[-decay, 1.0, 0], [-1.0, -decay, 0], [0, 0, -1.0]]), np.arange(30)
+    spiral = np.c_[np.cos(k), np.sin(k)] * (1 - decay) ** k[:, None]
+    for model in (Operators(A=turn), Operators(A=1e9 * turn), DMD().fit(spiral, t=k)):
+        assert "does not decay beyond rounding" in certified_region(model).words
+    assert certified_region(Operators(A=turn - 1e-9 * np.eye(3))).certified
 
 
 def refused():

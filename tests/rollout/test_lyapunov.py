@@ -109,6 +109,32 @@ def test_a_direction_that_a_map_loses_has_the_exponent_minus_infinity():
     assert np.isnan(found.time)
 
 
+def cubic(x, y, z):
+    return (
+        0.4 * y**2 * z - 0.3 * x + 0.1 * x**3,
+        0.3 * x * z - 0.5 * y + 0.2,
+        0.2 * x * y * z + 0.6 * z - 0.1 * z**3,
+    )
+
+
+def cubic_jacobian(x, y, z):
+    return [
+        [0.3 * x**2 - 0.3, 0.8 * y * z, 0.4 * y**2],
+        [0.3 * z, -0.5, 0.3 * x],
+        [0.2 * y * z, 0.2 * x * z, 0.2 * x * y + 0.6 - 0.3 * z**2],
+    ]
+
+
+def test_exponents_of_a_map_add_up_to_the_logarithm_of_its_determinant():
+    model, t = polynomial_model(cubic, 3, 3, scale=1.0, kind=DiscreteSINDy), np.arange(51.0)
+    model.dt_ = 1.0
+    found = lyapunov(model, [0.9, -0.8, 0.7], t)
+    states = rom.rollout(model, [0.9, -0.8, 0.7], t).z[5:-1]  # from the end of the first tenth
+    determinants = [np.linalg.det(cubic_jacobian(*z)) for z in states]
+    expected = np.mean(np.log(np.abs(determinants)))
+    assert found.exponents.sum() == pytest.approx(expected, rel=1e-9)
+
+
 def test_constant_inputs_are_held():
     Z, u = RNG.normal(size=(50, 1)), RNG.normal(size=(50, 1))
     model = SINDy(PolynomialLibrary(2), threshold=1e-8, alpha=0.0).fit(Z, (u - 1) * Z, u=u)

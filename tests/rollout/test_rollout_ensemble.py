@@ -10,6 +10,7 @@ import xarray as xr
 
 import rom
 from rom.base import Dynamics, Polynomial
+from rom.dynamics import season
 from rom.rollout import Status, members
 from rom.rollout.ensemble import _job, ensemble
 from rom.rollout.reduce import Histogram, Moments, Spectrum
@@ -191,6 +192,47 @@ def test_noise_does_not_depend_on_threads_or_chunks(monkeypatch):
     assert not np.array_equal(runs[0][0], runs[0][1])
 
 
+def seasonal(period=4):
+    """Two coordinates, coupled as the season has it, with noise of its season."""
+    rng, n = np.random.default_rng(0), 4000
+    u = season(np.arange(n), period)
+    z = np.zeros((n, 2))
+    for i in range(1, n):
+        kick = np.exp(0.5 * u[i - 1, 0]) * rng.normal(size=2)
+        z[i] = (0.6 + 0.3 * u[i - 1, :1]) * z[i - 1] + [0.2 * z[i - 1, 1], 0] + kick
+    return rom.SeasonalModel(1, ridge=0.0, seasonal_ridge=0.0).fit(z, t=np.arange(n), u=u)
+
+
+def test_a_noisy_map_has_the_covariance_of_theory_in_each_season():
+    """That with C(s + 1) = A(s) C(s) A(s)' + R(s) R(s)', of which one period is a fixed point."""
+    model, n, period = seasonal(), 8000, 4
+    u = season(np.arange(12 * period), period)
+    options = {"stepper": "noisy_map", "random_state": 1, "bound": np.inf}
+    runs = ensemble(model, np.zeros((n, 2)), np.arange(len(u)), u=u, **options).z
+    roots, theory, deviations = model.noise_root(u), np.zeros((2, 2)), []
+    for i, R in enumerate(roots[:-1]):
+        A = model.predict(np.eye(2), u=u[[i, i]]).T
+        theory = A @ theory @ A.T + R @ R.T
+        deviation = np.sqrt(np.diag(theory))
+        error = np.abs(np.cov(runs[:, i + 1].T) - theory)
+        assert np.all(error < 5 * np.sqrt(2 / n) * np.outer(deviation, deviation))
+        deviations.append(deviation)
+    np.testing.assert_allclose(deviations[-1], deviations[-1 - period], rtol=1e-4)
+    assert np.ptp(deviations[-period:], axis=0).min() > 0.2 * deviations[-1].max()
+
+
+def test_noise_of_the_season_does_not_depend_on_stretches(monkeypatch):
+    model, u = seasonal(), season(np.arange(20), 4)
+    options = {"u": u, "stepper": "noisy_map", "random_state": 3}
+    once = ensemble(model, np.ones((40, 2)), np.arange(20), **options).z
+    monkeypatch.setattr(members, "BUFFER", 4096)
+    np.testing.assert_array_equal(
+        ensemble(model, np.ones((40, 2)), np.arange(20), **options).z, once
+    )
+    silent = ensemble(model, np.ones((40, 2)), np.arange(20), u=u).z
+    assert np.ptp(silent, axis=0).max() == 0
+
+
 @pytest.mark.parametrize(
     "times",
     [
@@ -316,6 +358,7 @@ def test_one_time_gives_the_starts_back():
         ([[1.0, 2, 3]], range(5, 0, -1), {}, "step=-1"),
         ([[1.0, 2, 3]], [0, 1], {"stepper": "euler"}, "stepper must be one of"),
         ([[1.0, 2, 3]], [0, 1], {"stepper": "euler_maruyama"}, "model with noise"),
+        ([[1.0, 2, 3]], [0, 1], {"stepper": "noisy_map"}, "for a continuous model"),
         ([[1.0, 2, 3]], [0, 1], {"bound": -1}, "bound must be a positive"),
         (da.zeros((4, 2)), [0, 1], {}, r"shape is \(4, 2\)"),
     ],

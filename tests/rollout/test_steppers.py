@@ -1,5 +1,7 @@
 """The time loops against exact solutions, orders of convergence, and their compiled twins."""
 
+import importlib
+
 import numpy as np
 import pytest
 from scipy.linalg import expm
@@ -175,6 +177,20 @@ def test_a_loop_compiles_where_no_cache_can_be_written(monkeypatch):
 
     monkeypatch.setattr(steppers, "njit", njit)
     assert steppers.compiled(steppers.rk4) is steppers.rk4
+
+
+def test_a_change_of_what_loops_share_is_seen(monkeypatch, tmp_path):
+    """numba itself looks at the file of a loop only."""
+    (tmp_path / "loops.py").write_text("def double(x):\n    return x + x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    double = importlib.import_module("loops").double
+    kept = []
+    for shared in ("one", "one", "other"):
+        monkeypatch.setattr(steppers, "SHARED", shared)
+        loop = steppers.compiled(double)
+        assert loop(2.0) == 4
+        kept.append(sum(loop.stats.cache_hits.values()))
+    assert kept == [0, 1, 0]
 
 
 def test_the_zero_polynomial_stands_still():

@@ -8,8 +8,10 @@ import pytest
 import xarray as xr
 
 import rom
+from rom.dynamics import season
 from rom.rollout import thorough
 from rom.rollout.evidence import _blocks
+from rom.rollout.full_equation import full_equation
 from rom.rollout.horizon import reliable_time
 from rom.rollout.verdict import verdict_of
 
@@ -48,6 +50,7 @@ def test_the_verdict_says_how_long_and_whether_the_statistics_are_kept(report):
 
 def test_a_kept_invariant_does_not_drift(report):
     np.testing.assert_allclose(report.data["invariant_drift"], 0, atol=1e-5)
+    np.testing.assert_allclose(report.data["invariant_drift_truth"], 0, atol=1e-12)
 
 
 def test_a_rotation_neither_grows_nor_shrinks_perturbations(report):
@@ -171,3 +174,88 @@ def test_each_finding_has_its_words(report, changes, words):
     if "start_size" in changes:
         data["start_size"][:] = changes["start_size"]
     assert words in verdict_of(data)
+
+
+def noise_that_grows(last):
+    """Rows of an autoregression whose noise grows to `last` times its size in training."""
+    rng, n = np.random.default_rng(0), 3000
+    size, Z = np.r_[np.ones(1000), np.linspace(1, last, n - 1000)], np.zeros((n, 1))
+    for i in range(1, n):
+        Z[i] = 0.9 * Z[i - 1] + size[i] * rng.normal()
+    model = rom.ROM(rom.Identity(), rom.DMD()).fit(Z[:1000], t=np.arange(1000.0))
+    return model, Z[1000:], 1000 + np.arange(n - 1000.0)
+
+
+@pytest.mark.parametrize("last", [1, 4])
+def test_a_band_that_adapts_keeps_its_level_where_errors_drift(last):
+    model, Z, t = noise_that_grows(last)
+    data = rom.check(model, Z, t=t, horizon=5.0, n_starts=300, thorough=True).data
+    fixed, adaptive = data["running_coverage"].values[:, -1]
+    assert data.sizes["tested"] == data["band_radius"].attrs["n_test"]
+    assert fixed == pytest.approx(data["band_radius"].attrs["coverage"])
+    assert abs(adaptive - 0.9) < 0.07
+    assert (fixed < 0.6) == (last == 4)
+    assert float(data["adaptive_width"][-1]) > 1.5 or last == 1
+
+
+def test_starts_without_an_order_in_time_get_no_band_that_adapts(circle):
+    model, held = circle
+    data = rom.check(model, held, horizon=5.0, n_starts=40).data
+    assert "running_coverage" not in data  # not thorough
+    lorenz, t = rom.fom.Lorenz63(), np.arange(0, 4, 0.05)
+    runs = lorenz.simulate([1.0, 1.0, 20.0], np.arange(0, 20, 0.05)).values
+    found = rom.ROM(rom.Identity(), rom.OperatorInference("cAH", ridge=1e-6)).fit(
+        runs, t=np.arange(0, 20, 0.05)
+    )
+    data = rom.check(found, lorenz, t=t[:8], thorough=True).data
+    assert "band_radius" in data
+    assert "running_coverage" not in data
+
+
+def test_noise_of_the_season_is_in_the_statistics_and_the_ensemble_of_a_seasonal_model():
+    rng, n = np.random.default_rng(0), 4000
+    u, Z = season(np.arange(n), 12), np.zeros((n, 1))
+    for i in range(1, n):
+        Z[i] = (0.7 + 0.2 * u[i - 1, 0]) * Z[i - 1] + np.exp(0.3 * u[i - 1, 1]) * rng.normal()
+    model = rom.ROM(rom.Identity(), rom.SeasonalModel(1)).fit(
+        Z[:2000], t=np.arange(2000.0), u=u[:2000]
+    )
+    held = {"t": np.arange(2000.0, n), "u": u[2000:], "horizon": 12.0, "n_starts": 40}
+    report = rom.check(model, Z[2000:], **held, thorough=True)
+    assert report.statistics_kept
+    assert report.data["crps"][1] < 0.8 * report.data["crps_climatology"][1]
+
+
+def test_the_exponents_of_a_full_model_are_those_of_its_equation():
+    lorenz, t = rom.fom.Lorenz63(), np.arange(0, 6, 0.02)
+    runs = lorenz.simulate([1.0, 1.0, 20.0], np.arange(0, 30, 0.02))
+    model = rom.ROM(rom.Identity(), rom.OperatorInference("cAH", ridge=1e-8)).fit(runs)
+    data = rom.check(model, lorenz, t=t, n_starts=2, thorough=True).data
+    assert data["lyapunov_truth"].sum() == pytest.approx(-10 - 1 - 8 / 3, rel=1e-4)  # divergence
+    assert float(data["lyapunov_truth"][0]) == pytest.approx(0.9056, rel=0.05)
+    assert float(data["kaplan_yorke_truth"]) == pytest.approx(2.062, abs=0.01)
+    assert data.attrs["n_around_bounded"] == data.attrs["n_around"]  # as a certificate says
+    assert data.attrs["certificate"].startswith("trapping region")
+
+
+@pytest.mark.parametrize(
+    "full", [rom.fom.Lorenz96(6), rom.fom.Burgers(n=24, viscosity=0.1), rom.fom.Heat(n=9)]
+)
+def test_the_equation_of_a_full_model_gives_its_runs(full):
+    state, t = np.asarray(full.initial_state()), np.linspace(0, 0.2, 5)
+    equation = full_equation(full, state.size)
+    run = rom.rollout(equation.dynamics, equation.basis @ state, t)
+    np.testing.assert_allclose(run.z @ equation.basis, full.simulate(state, t), atol=1e-5)
+    assert full_equation(rom.fom.Burgers(n=512, viscosity=0.1), 512) is None
+    assert full_equation(rom.fom.Wave(n=9), 18) is None
+
+
+def test_starts_of_a_full_model_may_come_in_any_order():
+    """Sorted by their errors, the first half of them would not be like the second."""
+    rng, t = np.random.default_rng(0), np.linspace(0, 1, 6)
+    decay = rom.fom.Heat(n=3, diffusivity=0.1)
+    runs = decay.simulate([1.0, 2.0, 1.0], np.linspace(0, 3, 40))
+    model = rom.ROM(rom.Identity(), rom.OperatorInference("A", ridge=1e-2)).fit(runs)
+    starts = np.sort(rng.exponential(size=80))[:, None] * [1.0, 2.0, 1.0]
+    band = rom.check(model, decay, starts=starts, t=t, n_starts=80).data["band_radius"]
+    assert band.attrs["coverage_low"] < 0.9 < band.attrs["coverage_high"]
