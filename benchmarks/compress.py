@@ -53,8 +53,8 @@ CLUSTER = Case(2000, 103_680, "float32", rank=25, lazy=True)
 # other, k the rank and n the number of readings. svd: both sets of vectors by way of QR (Golub and
 # Van Loan, 8.6). qr: the triangular factor, its SVD, the modes. gram: a symmetric product, the
 # tridiagonal form, the modes. krylov: sums of columns, each further reading but the last A Aᵀ Q,
-# the modes; Q has 1.36 k columns. incremental: of m = 1.4 k + 10 old rows and m new ones the Gram
-# matrix, and the new basis.
+# about as many columns as modes in the last; Q has 1.36 k columns. incremental: of m = 1.4 k + 10
+# old rows and m new ones the Gram matrix, and the new basis.
 FLOPS: dict[str, Callable[[int, int, int, int], float]] = {
     "svd": lambda p, q, k, n: 6 * p**2 * q + 20 * p**3,
     "qr": lambda p, q, k, n: 2 * p**2 * q + 12 * p**3 + 2 * p * q * k,

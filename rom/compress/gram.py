@@ -271,7 +271,9 @@ def largest_eigh(K: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], N
     return values[::-1], vectors[:, ::-1]
 
 
-def ritz(A: Centred, left: NDArray[np.float64], rank: int) -> tuple[Triplets, float]:
+def ritz(
+    A: Centred, left: NDArray[np.float64], rank: int, rows: NDArray[Any] | None = None
+) -> tuple[Triplets, float]:
     """The best singular triplets of A with left vectors in the span of `left`, in one pass.
 
     Their values are wrong only to second order in the error of that span.
@@ -284,6 +286,8 @@ def ritz(A: Centred, left: NDArray[np.float64], rank: int) -> tuple[Triplets, fl
     rank : int
         How many triplets are wanted. Further columns serve to better them; those that A takes to
         too little for that are left out.
+    rows : ndarray, shape (m, q), optional
+        ``left[:, :m].T @ A``, where that is known. Made longer in place, and overwritten.
 
     Returns
     -------
@@ -292,13 +296,16 @@ def ritz(A: Centred, left: NDArray[np.float64], rank: int) -> tuple[Triplets, fl
         Sum of all squares of A.
     """
     p, n = left.shape
-    rows = np.empty((n, A.shape[1]), A.dtype)
+    rows = np.empty((0, A.shape[1]), A.dtype) if rows is None else rows
+    known = len(rows)
+    rows.resize((n, A.shape[1]), refcheck=False)
     # One more row gives the means, which then come out of the products: no block is copied. In
     # single precision too little would be left.
     as_is = A.mean_can_wait and A.dtype == np.float64
-    coefficients = np.vstack([left.T, np.full(p, 1 / p)]) if as_is else left.T
+    new = left[:, known:].T
+    coefficients = np.vstack([new, np.full(p, 1 / p)]) if as_is else new
     coefficients = np.ascontiguousarray(coefficients, dtype=A.dtype)
-    off = coefficients[:n].sum(axis=1, keepdims=True)
+    off = new.sum(axis=1, keepdims=True)
 
     def step(
         state: tuple[NDArray[np.float64], float] | None, columns: slice, block: NDArray[Any]
@@ -307,11 +314,11 @@ def ritz(A: Centred, left: NDArray[np.float64], rank: int) -> tuple[Triplets, fl
         product = coefficients @ block
         energy += _squares(block)
         if as_is:
-            A.mean[columns] = mean = product[n]
-            product = product[:n] - off * mean
+            A.mean[columns] = mean = product[-1]
+            product = product[:-1] - off * mean
             energy -= p * float(mean @ mean)
-        rows[:, columns] = product
-        product = product.astype(np.float64, copy=False)
+        rows[known:, columns] = product
+        product = rows[:, columns].astype(np.float64)
         return G + product @ product.T, energy
 
     states = A.fold(step, centred=not as_is)
@@ -384,7 +391,7 @@ def row_gram(rows: NDArray[Any]) -> NDArray[np.float64]:
 def multiply(matrix: NDArray[np.float64], rows: NDArray[Any]) -> None:
     """``rows[:m] = matrix @ rows`` for `matrix` (m, l), in place, some columns at a time."""
     matrix = np.ascontiguousarray(matrix, dtype=rows.dtype)
-    width = max(1, BLOCK_BYTES // (2 * rows.itemsize * len(rows)))
+    width = max(1, TILE_BYTES // (rows.itemsize * len(rows)))
     for start in range(0, rows.shape[1], width):
         part = slice(start, start + width)
         rows[: len(matrix), part] = matrix @ rows[:, part]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rom.compress.gram import WIDE_BLOCK_BYTES, Centred
+from rom.compress.gram import WIDE_BLOCK_BYTES, Centred, multiply
 from rom.threads import in_threads, slices
 
 # Columns in a block, per singular vector wanted: enough of them that the first block already holds
@@ -45,9 +45,11 @@ class Leading(NamedTuple):
     """Singular values (k,), as far as they are known."""
     error: NDArray[np.float64]
     """Estimated relative error (k,) of those that the span gives."""
+    rows: NDArray[Any] | None = None
+    """``vectors[:, :k].T @ A`` (k, q), from the sweeps, where they were kept."""
 
 
-def leading_left(A: Centred, k: int, tol: float, most: int = 0) -> Leading:
+def leading_left(A: Centred, k: int, tol: float, most: int = 0, keep: int = 0) -> Leading:
     """The `k` leading left singular vectors of A, as good as singular values to `tol` need.
 
     Each sweep reads A once and multiplies ``A Aᵀ`` with one more block. It ends when the estimate
@@ -65,17 +67,21 @@ def leading_left(A: Centred, k: int, tol: float, most: int = 0) -> Leading:
         Relative error wanted of the singular values.
     most : int, optional
         Give up before the basis is larger; never where it is 0.
+    keep : int, optional
+        How many rows of q numbers may be kept of the sweeps.
     """
-    p = A.shape[0]
+    p, q = A.shape
     new = _sketched_range(A, k)
     given_up = Leading(np.empty((p, 0)), np.ones(k), np.full(k, np.inf))
     if 0 < most < new.shape[1]:
         return given_up
-    found = _Ritz.of(A, np.empty((p, 0)), np.empty((p, 0)), new, k)
+    rows = _longer(np.empty((0, q), A.dtype), new.shape[1], keep)
+    found = _Ritz.of(A, np.empty((p, 0)), np.empty((p, 0)), new, k, rows)
     if new.shape[1] < p and CROWDED * found.rest > found.values[k - 1]:
         if most:
             return given_up
-        found = _Ritz.of(A, np.empty((p, 0)), np.empty((p, 0)), np.eye(p), k)
+        rows = _longer(rows, p, keep)
+        found = _Ritz.of(A, np.empty((p, 0)), np.empty((p, 0)), np.eye(p), k, rows)
     before = np.inf
     while True:
         worst, width = found.error.max(), found.width
@@ -83,7 +89,7 @@ def leading_left(A: Centred, k: int, tol: float, most: int = 0) -> Leading:
         size = found.basis.shape[1]
         full = size == p or size + width > most > 0
         if worst <= tol or STALLED * before < worst < rounding or full:
-            return Leading(found.left, found.singular_values, found.error)
+            return Leading(found.left, found.singular_values, found.error, found.turned(rows))
         # Residuals in the span shrink what is outside of it by the ratio of the values there and
         # here: one more sweep, of those vectors that need it, and not multiplied.
         open_ = found.error > tol
@@ -91,9 +97,11 @@ def leading_left(A: Centred, k: int, tol: float, most: int = 0) -> Leading:
         then = np.where(open_, found.error * shrunk, found.error)
         if then.max() <= tol:
             last = _next_block(found.left, found.residual[:, open_])
-            return Leading(np.hstack([found.left, last]), found.singular_values, then)
+            vectors = np.hstack([found.left, last])
+            return Leading(vectors, found.singular_values, then, found.turned(rows))
         new = _next_block(found.basis, found.image[:, -width:])
-        found, before = _Ritz.of(A, found.basis, found.image, new, k), worst
+        rows = _longer(rows, size + new.shape[1], keep)
+        found, before = _Ritz.of(A, found.basis, found.image, new, k, rows), worst
 
 
 class _Ritz(NamedTuple):
@@ -120,6 +128,13 @@ class _Ritz(NamedTuple):
         """As far as they are known (k,)."""
         return np.sqrt(np.maximum(self.values[: self.left.shape[1]], 0.0))
 
+    def turned(self, rows: NDArray[Any] | None) -> NDArray[Any] | None:
+        """``left.T @ A`` from `rows`, ``basis.T @ A``, which are overwritten."""
+        if rows is not None:
+            multiply(self.left.T @ self.basis, rows)
+            rows.resize((self.left.shape[1], rows.shape[1]), refcheck=False)
+        return rows
+
     @classmethod
     def of(
         cls,
@@ -128,9 +143,14 @@ class _Ritz(NamedTuple):
         image: NDArray[np.float64],
         new: NDArray[np.float64],
         k: int,
+        rows: NDArray[Any] | None,
     ) -> _Ritz:
-        """With one more block of the basis, which is multiplied: one reading."""
-        basis, image = np.hstack([basis, new]), np.hstack([image, _normal_product(A, new)])
+        """With one more block of the basis, which is multiplied: one reading.
+
+        The last of `rows` become those of the new block.
+        """
+        product = _normal_product(A, new, None if rows is None else rows[basis.shape[1] :])
+        basis, image = np.hstack([basis, new]), np.hstack([image, product])
         T = basis.T @ image
         values, S = np.linalg.eigh((T + T.T) / 2)
         values, S = values[::-1], S[:, ::-1][:, :k]
@@ -192,9 +212,9 @@ def _sketched_range(A: Centred, k: int) -> NDArray[np.float64]:
         for _ in range(SKETCH_SWEEPS):
             Q = np.linalg.qr(sketch @ (sketch.T @ Q))[0]
         rows = Q.T @ sketch
-        values = np.linalg.eigvalsh(rows @ rows.T)
+        values, turn = np.linalg.eigh(rows @ rows.T)
         if CROWDED * values[0] < values[-k]:
-            return Q
+            return Q @ turn  # large values apart from small ones, which then keep their digits
         width *= 2
     return np.eye(p)
 
@@ -204,21 +224,37 @@ def _add_groups(
 ) -> None:
     """Add rows of a block, its columns from `start` on dealt out in turn, to those of `sketch`."""
     n_groups, stop = sketch.shape[1], start + block.shape[1]
-    edges = [start, *range(n_groups * (start // n_groups + 1), stop, n_groups), stop]
-    for a, b in pairwise(edges):
-        columns, groups = slice(a - start, b - start), slice(a % n_groups, a % n_groups + b - a)
+    edges = {start, stop}
+    if -(-start // n_groups) <= stop // n_groups:  # of the rounds that are whole
+        edges |= {n_groups * -(-start // n_groups), n_groups * (stop // n_groups)}
+    for a, b in pairwise(sorted(edges)):
+        dealt = signs[a - start : b - start].reshape(-1, min(b - a, n_groups))
+        groups = slice(a % n_groups, a % n_groups + dealt.shape[1])
         for first in range(some.start, some.stop, ROWS_AT_A_TIME):
             rows = slice(first, min(first + ROWS_AT_A_TIME, some.stop))
-            sketch[rows, groups] += block[rows, columns] * signs[columns]
+            rounds = block[rows, a - start : b - start].reshape(-1, *dealt.shape)
+            sketch[rows, groups] += np.einsum("irg,rg->ig", rounds, dealt)
 
 
-def _normal_product(A: Centred, Q: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``A Aᵀ Q`` (p, b)."""
+def _longer(rows: NDArray[Any] | None, n: int, keep: int) -> NDArray[Any] | None:
+    """`rows` and more, `n` in all, in place; none where that is more than `keep`."""
+    if rows is None or n > keep:
+        return None
+    rows.resize((n, rows.shape[1]), refcheck=False)  # old and new at once would be too much
+    return rows
+
+
+def _normal_product(
+    A: Centred, Q: NDArray[np.float64], into: NDArray[Any] | None = None
+) -> NDArray[np.float64]:
+    """``A Aᵀ Q`` (p, b); ``Qᵀ A`` (b, q) comes on the way, and is put `into` an array."""
     rows = np.ascontiguousarray(_project(A, Q).T, dtype=A.dtype)
-    product = np.zeros(Q.shape)
-    for _, block in _blocks(A):
-        product += block @ (rows @ block).T
-    return _project(A, product)
+    product = np.zeros(rows.shape)
+    for part, block in _blocks(A):
+        thin = np.matmul(rows, block, out=None if into is None else into[:, part])
+        # The same product in the order that is faster in this precision.
+        product += thin @ block.T if A.dtype == np.float64 else (block @ thin.T).T
+    return _project(A, product.T)
 
 
 # With times first, A is P X, where P takes means over time out: of the thin factors of a product

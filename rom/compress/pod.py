@@ -52,7 +52,8 @@ class POD(Compressor):
         float32, and 1e-3 for ``incremental``.
     max_memory : int, str or None, default=None
         Memory that lazy snapshots may be read with, in bytes or as "1.5GB"; what the modes
-        themselves need counts. None: 2 GB.
+        themselves need counts. Of any snapshots, what `krylov` may keep of its products. None:
+        2 GB.
 
     Attributes
     ----------

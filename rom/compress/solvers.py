@@ -22,6 +22,8 @@ DIRECT_SVD_COST = 2e9
 # A Krylov sweep costs four multiplications a number and column, the Gram matrix one a number and
 # time, at nearly twice the rate because its factors are not thin.
 KRYLOV_TIMES_PER_MODE = 20
+# Rows that it may keep, per mode: those of two sweeps.
+KRYLOV_ROWS_PER_MODE = 3
 EPS = float(np.finfo(np.float64).eps)
 # Values whose squares may be summed without over- or underflow, and the reciprocals of these.
 SQUARES_FIT = {np.dtype(np.float64): 1e140, np.dtype(np.float32): 1e15}
@@ -113,7 +115,7 @@ def decompose(X: Any, wanted: Wanted, solver: str) -> Decomposition:
             return decompose(X, wanted, "qr")
         found = warn_unresolved(wanted, found, solver, A.dtype)
     try:
-        triplets, energy = gram.ritz(A, found.vectors, found.rank)
+        triplets, energy = gram.ritz(A, found.vectors, found.rank, found.rows)
     except linalg.LinAlgError as failure:
         raise ValueError(
             f"These snapshots have numerical rank below {found.vectors.shape[1]}: ask for fewer "
@@ -155,6 +157,8 @@ class Left(NamedTuple):
     rank: int
     error: NDArray[np.float64]
     """Estimated relative error (l,) of the singular values."""
+    rows: NDArray[Any] | None = None
+    """Products (m, q) of the first m with the snapshots, where they are known."""
 
 
 def _svd(X: NDArray[Any], wanted: Wanted) -> Decomposition:
@@ -202,7 +206,9 @@ def _qr(A: Centred, wanted: Wanted) -> Left:
 
 def _krylov(A: Centred, wanted: Wanted) -> Left:
     most = A.shape[0] // 4 if wanted.solver == "auto" else 0
-    leading = leading_left(A, wanted.number, wanted.tol, most)
+    row_bytes = A.dtype.itemsize * A.shape[1]
+    keep = min(KRYLOV_ROWS_PER_MODE * wanted.number, wanted.max_memory // row_bytes)
+    leading = leading_left(A, wanted.number, wanted.tol, most, keep)
     if leading.error.max() > wanted.tol and not most:
         warnings.warn(
             f"Krylov iteration came to rest with singular values known to "
@@ -211,7 +217,8 @@ def _krylov(A: Centred, wanted: Wanted) -> Left:
             stacklevel=6,
         )
     values, energy = leading.values, float(leading.values @ leading.values)
-    return Left(leading.vectors, _rank(values, energy, A.dtype, wanted, "krylov"), leading.error)
+    rank = _rank(values, energy, A.dtype, wanted, "krylov")
+    return Left(leading.vectors, rank, leading.error, leading.rows)
 
 
 def _rank(

@@ -181,7 +181,7 @@ def _budget(polynomial: Polynomial | None, n_outputs: int) -> int:
     """The most steps to try: enough for a hard problem, and over within seconds."""
     if polynomial is None:
         return STEPS_PYTHON + PER_OUTPUT_PYTHON * n_outputs
-    affordable = int(MULTIPLICATIONS / (7 * max(1, np.count_nonzero(polynomial.coef))))
+    affordable = int(MULTIPLICATIONS / (7 * max(1, int(np.count_nonzero(polynomial.coef)))))
     return min(affordable, STEPS_COMPILED + PER_OUTPUT_COMPILED * n_outputs) + 10 * n_outputs
 
 

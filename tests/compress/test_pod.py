@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import dask.array as da
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from rom.compress import gram, solvers
+from rom.compress import gram, krylov, solvers
 from rom.compress.identity import Identity
 from rom.compress.pod import POD
 
@@ -445,3 +446,69 @@ def test_a_large_mean_in_float32_is_not_rounded():
     back = pod.inverse_transform(pod.transform(X))
     assert back.dtype == np.float32
     assert np.abs(back - X).max() < 0.02
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("edges", [(0, 50), (0, 3, 4, 21, 50), (0, 7, 14, 49, 50)])
+def test_sketch_deals_columns_out_in_turn_however_they_are_read(edges, order):
+    """Group g of a sketch sums columns g, g + n, g + 2n, ... of the whole with their signs."""
+    rng = np.random.default_rng(0)
+    A, signs, sketch = rng.normal(size=(40, 50)), rng.choice([-1.0, 1.0], 50), np.zeros((40, 7))
+    for start, stop in itertools.pairwise(edges):
+        block = np.array(A[:, start:stop], order=order)
+        for rows in (slice(0, 33), slice(33, 40)):
+            krylov._add_groups(block, signs[start:stop], start, sketch, rows)
+    expected = (A * signs) @ np.eye(7)[np.arange(50) % 7]
+    np.testing.assert_allclose(sketch, expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(30, 100), (100, 30)])
+@pytest.mark.parametrize(("dtype", "tol"), [("f8", 1e-13), ("f4", 1e-5)])
+def test_a_sweep_multiplies_by_the_centred_snapshots_and_their_transpose(shape, dtype, tol):
+    rng = np.random.default_rng(0)
+    X, Q = (3 + rng.normal(size=shape)).astype(dtype), rng.normal(size=(30, 4))
+    A = X.astype(float) - X.mean(axis=0, dtype=float)
+    A = A.T if shape[0] > shape[1] else A
+    rows = np.empty((4, 100), dtype)
+    product, exact = krylov._normal_product(gram.Centred(X, True), Q, rows), A @ (A.T @ Q)
+    assert np.linalg.norm(product - exact) <= tol * np.linalg.norm(exact)
+    assert np.linalg.norm(rows - Q.T @ A) <= tol * np.linalg.norm(Q.T @ A)
+
+
+@pytest.mark.parametrize("shape", [(120, 400), (400, 120)])
+@pytest.mark.parametrize(("dtype", "tol"), [("f8", 1e-13), ("f4", 1e-5)])
+def test_rows_kept_of_the_sweeps_are_products_with_the_vectors_found(shape, dtype, tol):
+    X = noisy(*shape).astype(dtype)
+    A = X.astype(float) - X.mean(axis=0, dtype=float)
+    A = A.T if shape[0] > shape[1] else A
+    found = krylov.leading_left(gram.Centred(X, True), 5, tol=1e-6, keep=100)
+    expected = found.vectors[:, :5].T @ A
+    assert np.linalg.norm(found.rows - expected) <= tol * np.linalg.norm(expected)
+    few = krylov.leading_left(gram.Centred(X, True), 5, tol=1e-6, keep=8)
+    assert few.rows is None  # a second sweep takes more than the eight rows of the first
+    np.testing.assert_array_equal(few.vectors, found.vectors)
+
+
+@pytest.mark.parametrize("shape", [(120, 400), (400, 120)])
+@pytest.mark.parametrize("tol", [1e-2, 1e-4])  # with and without a block that was not multiplied
+@pytest.mark.parametrize(("dtype", "off"), [("f8", 1e-12), ("f4", 1e-6)])
+def test_triplets_are_the_same_whether_products_are_kept_or_taken_again(shape, tol, dtype, off):
+    X = noisy(*shape).astype(dtype)
+    found = krylov.leading_left(gram.Centred(X, True), 6, tol, keep=100)
+    assert len(found.rows) == 6
+    one, other = gram.Centred(X, True), gram.Centred(X, True)
+    kept, energy = gram.ritz(one, found.vectors, 6, found.rows)
+    again, same_energy = gram.ritz(other, found.vectors, 6)
+    np.testing.assert_allclose(kept.values, again.values, rtol=off)
+    overlap = kept.right[:6] @ again.right[:6].T  # modes are the same but for their sign
+    np.testing.assert_allclose(np.abs(overlap), np.eye(6), atol=10 * off)
+    np.testing.assert_allclose(one.mean, other.mean, rtol=1e-12)
+    assert (energy, one.n_passes) == (pytest.approx(same_energy, rel=1e-9), other.n_passes)
+
+
+def test_krylov_keeps_products_only_where_memory_allows():
+    X = noisy(120, 400)
+    for max_memory, kept in [(12 * 400 * 8, True), (400 * 8, False)]:
+        wanted = solvers.Wanted(6, True, "krylov", 1e-2, max_memory)
+        found = solvers._krylov(gram.Centred(X, True), wanted)
+        assert (found.rows is not None) == kept

@@ -379,11 +379,12 @@ class Killed(BaseException):
     """As a kill would, it passes every `except Exception`."""
 
 
-@pytest.mark.parametrize("batch_size", [None, 16])
-def test_a_killed_fit_goes_on_to_the_same_bits(batch_size, tmp_path, monkeypatch):
-    from rom.dynamics import shooting
+@pytest.mark.parametrize(("batch_size", "n"), [(None, 36), (16, 36), (None, 72)])
+def test_a_killed_fit_goes_on_to_the_same_bits(batch_size, n, tmp_path, monkeypatch):
+    from rom.dynamics import shooting, training
 
-    t = np.linspace(0, 3, 36)
+    monkeypatch.setattr(training, "FEWEST", 0)
+    t = np.linspace(0, 3, n)
     Z, network, left = linear(SPIRAL, t), shooting.network, [np.inf]
 
     def mortal(parameters, x):
@@ -414,6 +415,9 @@ def test_a_killed_fit_goes_on_to_the_same_bits(batch_size, tmp_path, monkeypatch
         for a, b in zip(getattr(resumed, name), getattr(whole, name), strict=True):
             assert np.array_equal(a, b)
     assert resumed.report_ == whole.report_
+    assert ("22 of" in str(whole.report_)) == (
+        n > 36
+    )  # starts on some samples where there are many
     assert not list(tmp_path.iterdir())
 
 
