@@ -103,11 +103,6 @@ def hold(held: Array, row: int, z: Array) -> None:
     held[row] = z
 
 
-def add(z: Array, kicks: Array, i: int) -> None:
-    """Add ``kicks[i]`` to the states `z`."""
-    z += kicks[i]
-
-
 def save(out: Array, i: int, held: Array, n: int) -> None:
     """Set ``out[:, i : i + n]`` to the first `n` states held."""
     out[:, i : i + n] = held[:n].transpose(2, 0, 1)
@@ -180,7 +175,7 @@ def march(
         else:
             combine(z, z, h, step, slopes)
         if len(kicks):
-            add(z, kicks, i)
+            z += kicks[i]
         if n_held == len(held):
             save(out, i + 1 - n_held, held, n_held)
             n_held = 0

@@ -16,17 +16,7 @@ from numpy.typing import NDArray
 from rom.rollout import lanes
 from rom.rollout.steppers import DOPRI_DENSE, compiled
 from rom.rollout.terms import INLINE, JIT
-from rom.rollout.vectors import (
-    BLOCK,
-    WIDTH,
-    at_most,
-    load,
-    plus_product,
-    product,
-    spread,
-    store,
-    transpose,
-)
+from rom.rollout.vectors import WIDTH, load, plus_product, product, spread, store
 
 Array = NDArray[np.float64]
 
@@ -117,16 +107,14 @@ def _size_of(z: Any) -> Callable[..., Array]:
 @overload(lanes.within, jit_options=INLINE)
 def _within(z: Any, limit: Any, squares: Any, code: Any) -> Callable[..., bool]:
     def check(z: Any, limit: Any, squares: Any, code: Any) -> bool:
-        total = spread(0.0)
+        total, n_beyond = spread(0.0), 0
         for j in range(len(z)):
             total = plus_product(total, load(z, j), load(z, j))
-        if at_most(total, limit**2):
-            return True
         store(squares, 0, total)
         for lane in range(WIDTH):
             if not squares[lane] <= limit**2 and code[lane] == lanes.COMPLETED:
-                return False
-        return True
+                n_beyond += 1
+        return n_beyond == 0
 
     return check
 
@@ -140,26 +128,13 @@ def _hold(held: Any, row: Any, z: Any) -> Callable[..., None]:
     return copy
 
 
-@overload(lanes.add, jit_options=INLINE)
-def _add(z: Any, kicks: Any, i: Any) -> Callable[..., None]:
-    def add(z: Any, kicks: Any, i: Any) -> None:
-        for j in range(len(z)):
-            store(z, j, plus_product(load(z, j), 1.0, load(kicks, i * len(z) + j)))
-
-    return add
-
-
 @overload(lanes.save, jit_options=INLINE)
 def _save(out: Any, i: Any, held: Any, n: Any) -> Callable[..., None]:
     def copy(out: Any, i: Any, held: Any, n: Any) -> None:
-        rank, done = held.shape[1], 0
-        if len(out) == WIDTH:
-            done = n * rank - n * rank % BLOCK
-            for row in range(0, done, BLOCK):
-                transpose(held, row, out, i * rank + row, out.shape[1] * rank)
         for lane in range(len(out)):
-            for row in range(done, n * rank):
-                out[lane, i + row // rank, row % rank] = held[row // rank, row % rank, lane]
+            for k in range(n):
+                for j in range(held.shape[1]):
+                    out[lane, i + k, j] = held[k, j, lane]
 
     return copy
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -331,6 +332,7 @@ def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
         kept: Any = njit(cache=True, nogil=True, **JIT)(loop)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
         return njit(nogil=True, **JIT)(loop)
-    file = kept._cache._cache_file
-    file._source_stamp = (file._source_stamp, SHARED)
+    with suppress(AttributeError):  # numba's own affair, and of use to those who change rom only
+        file = kept._cache._cache_file
+        file._source_stamp = (file._source_stamp, SHARED)
     return kept
