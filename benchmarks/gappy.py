@@ -2,8 +2,11 @@
 
 Hidden are 20 % of the cells, at random, and a band of longitudes 108 degrees (30 %) wide, which
 moves from month to month: by its own width, or by 20 degrees, so that every cell is lost for five
-or six months on end. GappyPOD is fitted on the rest. Beside it stands a POD fitted on the complete
-field, which sees the hidden values: the error of its projection, at the same rank.
+or six months on end. GappyPOD is fitted on the rest: `row by row` is its inverse_transform of its
+transform, which knows the visible cells of one month and gives back as many modes as asked for;
+`reconstruct` knows all months, and uses all modes that the data support. Beside it stands a POD
+fitted on the complete field, which sees the hidden values: the error of its projection at the same
+rank, over which the errors of both are given too.
 
 Land is left out; cells are weighted by the square root of their area; the errors (deg C, weighted)
 are over the hidden cells. Anomalies are about the monthly means of the complete field.
@@ -46,7 +49,11 @@ def measure(X: NDArray, weight: NDArray, cells: NDArray, band: NDArray) -> None:
     fitted = GappyPOD(max(RANKS), random_state=0).fit(gappy)
     seconds = time.perf_counter() - start
     Z, complete = fitted.transform(gappy), rom.POD(max(RANKS)).fit(X)
-    print(f"  {'rank':>4} {'complete':>9} {'gappy':>9} {'ratio':>6}")
+    error = fitted.reconstruct(gappy) - X
+    filled = rms(error[hidden], weight[hidden])
+    print(
+        f"  {'rank':>4} {'complete':>9} {'row by row':>11} {'ratio':>6} {'reconstruct':>12} ratio"
+    )
     for r in RANKS:
         short = complete.truncated(r)
         projected = short.inverse_transform(short.transform(X))
@@ -54,12 +61,14 @@ def measure(X: NDArray, weight: NDArray, cells: NDArray, band: NDArray) -> None:
         estimate = Z[:, :r] @ fitted.components_[:r] + fitted.mean_
         best = rms((projected - X)[hidden], weight[hidden])
         reached = rms((estimate - X)[hidden], weight[hidden])
-        print(f"  {r:4d} {best:9.4f} {reached:9.4f} {reached / best:6.3f}")
-    error = fitted.reconstruct(gappy) - X
+        print(
+            f"  {r:4d} {best:9.4f} {reached:11.4f} {reached / best:6.3f} "
+            f"{filled:12.4f} {filled / best:5.3f}"
+        )
     covered = np.abs(error) < 1.96 * np.sqrt(fitted.variance(gappy))
     print(
         f"  reconstruct ({len(fitted.fill_components_)} modes): "
-        f"{rms(error[hidden], weight[hidden]):.4f} "
+        f"{filled:.4f} "
         f"(in the band {rms(error[band], weight[band]):.4f}, isolated cells "
         f"{rms(error[cells & ~band], weight[cells & ~band]):.4f}; "
         f"hidden values about their mean {rms((X - X.mean(axis=0))[hidden], weight[hidden]):.4f})"

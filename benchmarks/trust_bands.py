@@ -9,15 +9,21 @@ again; all rollouts start and end in times after them (SST: in months left out o
 - Cylinder wake: the first two amplitudes and the shift mode of the direct simulation at Re 100,
   trained on t < 100, the default TrappingSINDy; 10 time units. Each start is a block: they are
   phases of one cycle, and never become independent.
-- SST: Pacific monthly anomalies, 20 modes, a seasonal linear model; 6 months. 399 months are too
-  few to set some apart: each eighth is forecast by a model of the other seven. Blocks of 6 months.
+- SST: tropical monthly anomalies, 20 modes, a seasonal linear model; 6 months, in blocks of 6. Four
+  records, each with models and bands of its own: the Pacific from 1970 to 2003, and Pacific,
+  Atlantic and Indian Ocean from 2010 to 2020 (as departures from the mean of each calendar month
+  of the training). They are too short to set months apart: each eighth is forecast by a model of
+  the other seven. The last row is of all four; the same months of several oceans are one block.
 - SLP: North Atlantic daily anomalies, 20 modes, a linear map of three days, trained on 2001 to
   2004; 10 days, in blocks of 15 days.
 
-Two splits. "later": the band of the first half of the rollouts, in time, is tested on the second.
+No rollout is tested twice. Those of one record overlap in time, or follow each other, and so are
+not independent: the interval of the coverage (95 %) is that of Korn and Graubard, by blocks.
 "dealt": the blocks are dealt at random into ten parts, and each part is tested with the band of the
-other nine; the rounds are as many as give 500 tests. The interval of the coverage (95 %) is that of
-Korn and Graubard, by blocks. Width is the mean half-width in standard deviations of the coordinate.
+other nine. "later": the band of the first half of the rollouts, in time, is tested on the second.
+"adaptive": the same, but the band follows the errors of the second half as they become known
+(Gibbs and Candès, at the rate that a check takes). Width is the mean half-width in standard
+deviations of the coordinate; the adaptive one's is its median over the starts.
 
 Coverage does not depend on the power in `rom.rollout.intervals`; widths do, and it was chosen with
 the widths on Lorenz 96, cylinder wake and SLP in view.
@@ -25,7 +31,7 @@ the widths on Lorenz 96, cylinder wake and SLP in view.
 The Gaussian ensemble beside them gets noise after each sampling step, normal with the covariance
 of the one-step errors in training. 50 members give mean and spread; the factor on the spread is the
 90 % quantile, over starts, of the largest standardised departure of 50 further members: what a user
-would take for a simultaneous band of 90 %. It is tested on up to 100 starts of the second half.
+would take for a simultaneous band of 90 %. It is tested on up to 100 starts of each second half.
 
 Drift: the forcing of Lorenz 96 grows from 8 to 10 over the rollouts that the same model forecasts.
 """
@@ -48,7 +54,8 @@ from rom.dynamics import NVAR, PolynomialLibrary, SINDy, TrappingSINDy, delays, 
 from rom.dynamics.library import monomials
 from rom.fom import Lorenz96
 from rom.rollout.adaptive import adaptive_thresholds
-from rom.rollout.coverage import Coverage, coverage
+from rom.rollout.coverage import coverage
+from rom.rollout.evidence import RATE
 from rom.rollout.intervals import conformal_band, in_band, simultaneous_score
 from rom.rollout.seasonal import SeasonalLinear, seasonal_forecast, seasonal_linear
 
@@ -58,6 +65,8 @@ Step = Callable[[Array], Array]
 
 LEVEL, LOW, HIGH, N_TESTS = 0.9, 0.88, 0.94, 500
 PARTS, MEMBERS, GAUSSIAN_STARTS, CHUNK = 10, 50, 100, 20
+# Longitudes of the oceans between 30° S and 30° N; from 300° on across the meridian of Greenwich.
+OCEANS = {"Pacific": (124, 290), "Atlantic": (300, 20), "Indian Ocean": (40, 100)}
 
 
 class Case(NamedTuple):
@@ -71,9 +80,24 @@ class Case(NamedTuple):
     """States (n, n_state) one sampling step later."""
     noise: Array
     """(n_coordinates, n_coordinates) root of the covariance of the one-step errors in training."""
+    first: Rows
+    """(n_start,) rows of the record that the rollouts start from."""
     block: Rows
     unit: Array
     """(n_coordinates,) standard deviations in training."""
+
+
+class Tested(NamedTuple):
+    """Some rollouts beside their bands."""
+
+    inside: NDArray[np.bool_]
+    block: Rows
+    width: float
+    """Mean half-width of the bands."""
+
+    def __str__(self) -> str:
+        found = coverage(self.inside, block=self.block)
+        return f"{found.share:.1%} ({found.low:.1%} to {found.high:.1%}), {found.n}"
 
 
 def make_case(
@@ -87,7 +111,7 @@ def make_case(
     error = states[now + 1, :rank] - step(states[now])[:, :rank]
     noise = np.asarray(np.linalg.cholesky(error.T @ error / len(error)), np.float64)
     truth = states[first[:, None] + np.arange(n_lead + 1), :rank]
-    return Case(states[first], truth, step, noise, block, states[train, :rank].std(axis=0))
+    return Case(states[first], truth, step, noise, first, block, states[train, :rank].std(axis=0))
 
 
 def forecasts(case: Case, rows: Rows, members: int = 1, seed: int | None = None) -> Array:
@@ -111,8 +135,8 @@ def errors(case: Case) -> Array:
     return np.asarray((case.truth - runs)[:, 1:] / case.unit)
 
 
-def gaussian(case: Case, rows: Rows) -> tuple[NDArray[np.bool_], float]:
-    """Whether the ensemble's band of each start covers it, and the bands' mean half-width."""
+def gaussian(case: Case, rows: Rows) -> Tested:
+    """Starts beside the bands of the ensemble."""
     largest, score, width = [], [], []
     for i in range(0, len(rows), CHUNK):
         runs = forecasts(case, rows[i : i + CHUNK], 2 * MEMBERS, seed=i)[:, :, 1:]
@@ -123,7 +147,8 @@ def gaussian(case: Case, rows: Rows) -> tuple[NDArray[np.bool_], float]:
         score.append((np.abs(truth - mean) / spread).max(axis=(1, 2)))
         width.append((spread / case.unit).mean(axis=(1, 2)))
     factor = float(np.quantile(np.concatenate(largest), LEVEL))
-    return np.concatenate(score) <= factor, factor * float(np.concatenate(width).mean())
+    inside = np.concatenate(score) <= factor
+    return Tested(inside, case.block[rows], factor * float(np.concatenate(width).mean()))
 
 
 def lorenz(small: bool) -> tuple[Case, Case]:
@@ -178,19 +203,35 @@ def cylinder(folder: Path) -> Case:
     return make_case(Z, train, first, n_lead, step, 3, block=first)
 
 
-def sst(folder: Path) -> list[Case]:
-    field = rom.open_snapshots(folder / "pacific_sst_anomaly_monthly.nc", "ssta").load()
+def sst(folder: Path) -> dict[str, list[Case]]:
+    """Eight cases for each record, each of one eighth of its months."""
+    early = rom.open_snapshots(folder / "pacific_sst_anomaly_monthly.nc", "ssta").load()
+    found = {"SST, Pacific, 1970 to 2003": hindcasts(early, rom.Scale(area_weights=True))}
+    earth = rom.open_snapshots(folder / "ersst_v5_2010_2020.nc", "sst").load()
+    tropics = earth.sel(lat=slice(30, -30))
+    for ocean, (west, east) in OCEANS.items():
+        inside = (tropics.lon - west) % 360 <= (east - west) % 360
+        scale = rom.Scale(area_weights=True, climatology="month")
+        name = f"SST, {ocean}, 2010 to 2020"
+        found[name] = hindcasts(tropics.isel(lon=np.flatnonzero(inside)), scale)
+    return found
+
+
+def hindcasts(field: xr.DataArray, scale: rom.Scale) -> list[Case]:
+    """Each eighth of the months, forecast by a model of the other seven."""
     u = season(phase(field.time, "month"), 12)
+    since = int((field.time.dt.year[0] - 1970) * 12)  # to name months of several records alike
     n_lead, rank, months, cases = 6, 20, np.arange(len(u)), []
     for a, b in pairwise(np.linspace(0, len(u), 9).astype(int)):
         train = months[(months < a) | (months >= b)]
-        model = rom.ROM(rom.POD(rank), rom.DMD(), preprocess=rom.Scale(area_weights=True))
+        model = rom.ROM(rom.POD(rank), rom.DMD(), preprocess=scale)
         Z = model.fit(field[train]).encode(field).values
         fitted = seasonal_linear(Z[train], u[train], trajectory=train >= b)
         first = np.arange(a, b - n_lead)
         states = np.hstack([Z, u])
         step = seasonal_step(fitted)
-        cases.append(make_case(states, train, first, n_lead, step, rank, first // n_lead))
+        block = (since + first) // n_lead
+        cases.append(make_case(states, train, first, n_lead, step, rank, block))
     return cases
 
 
@@ -223,67 +264,91 @@ def slp(folder: Path) -> Case:
     return make_case(states, train, first, n_lead, model.predict, rank, first // 15)
 
 
-def later(error: Array, block: Rows) -> tuple[Coverage, float, Rows]:
-    """Coverage of the second half by the band of the first, its width, and the rows tested."""
+def dealt(error: Array, block: Rows) -> Tested:
+    """Blocks dealt into parts, each beside the band of the other parts."""
+    labels = np.unique(block)
+    part = np.empty(len(labels), int)
+    part[np.random.default_rng(0).permutation(len(labels))] = np.arange(len(labels)) % PARTS
+    of_row = part[np.searchsorted(labels, block)]
+    inside, width = np.zeros(len(error), bool), []
+    for k in range(PARTS):
+        own = of_row == k
+        band = conformal_band(error[~own], level=LEVEL, block=block[~own])
+        inside[own] = in_band(error[own], band.radius)
+        width.append(band.radius.mean())
+    return Tested(inside, block, float(np.mean(width)))
+
+
+def later(error: Array, block: Rows, first: Rows) -> tuple[Tested, Tested]:
+    """The second half beside the band of the first, and beside one that follows the errors."""
     labels = np.unique(block)
     early = np.isin(block, labels[: len(labels) // 2])
     band = conformal_band(error[early], level=LEVEL, block=block[early])
-    inside = in_band(error[~early], band.radius)
-    found = coverage(inside, block=block[~early])
-    return found, float(band.radius.mean()), np.flatnonzero(~early)
+    fixed = in_band(error[~early], band.radius)
+    score = simultaneous_score(error[~early], band.scale)
+    delay = delay_of(first[~early], error.shape[1])
+    found = adaptive_thresholds(score, band.score, level=LEVEL, rate=RATE, delay=delay)
+    followed = float(np.median(np.maximum(found.threshold, 0))) * float(band.scale.mean())
+    own = block[~early]
+    return Tested(fixed, own, float(band.radius.mean())), Tested(found.covered, own, followed)
 
 
-def dealt(error: Array, block: Rows) -> tuple[Coverage, float, int]:
-    """Coverage of blocks dealt into parts by the bands of the other parts, width, tests."""
-    rng, labels = np.random.default_rng(0), np.unique(block)
-    n_rounds = -(-N_TESTS // len(error))
-    inside, width = np.zeros((n_rounds, len(error)), bool), []
-    for tests in inside:
-        part = np.empty(len(labels), int)
-        part[rng.permutation(len(labels))] = np.arange(len(labels)) % PARTS
-        of_row = part[np.searchsorted(labels, block)]
-        for k in range(PARTS):
-            own = of_row == k
-            band = conformal_band(error[~own], level=LEVEL, block=block[~own])
-            tests[own] = in_band(error[own], band.radius)
-            width.append(band.radius.mean())
-    found = coverage(inside.ravel(), block=np.tile(block, n_rounds))
-    return found, float(np.mean(width)), inside.size
+def delay_of(first: Rows, n_lead: int) -> int:
+    """How many more rollouts start before the outcome of one is known, at most."""
+    known = np.searchsorted(first, first + n_lead)
+    return int((known - np.arange(len(first))).max()) - 1
 
 
-def shown(found: Coverage) -> str:
-    return f"{found.share:.1%} ({found.low:.1%} to {found.high:.1%})"
-
-
-def report(name: str, cases: Sequence[Case]) -> None:
+def measure(cases: Sequence[Case]) -> dict[str, Tested]:
+    """All rollouts of one record beside all kinds of bands."""
     error = np.concatenate([errors(case) for case in cases])
-    block = np.concatenate([case.block for case in cases])
-    chronological, width, tested = later(error, block)
-    mixed, mixed_width, n_tests = dealt(error, block)
-    chosen = tested[:: -(-len(tested) // GAUSSIAN_STARTS)]
+    block, first = (
+        np.concatenate([getattr(c, name) for c in cases]) for name in ("block", "first")
+    )
+    fixed, adaptive = later(error, block, first)
+    chosen = np.flatnonzero(np.isin(block, fixed.block))
+    chosen = chosen[:: -(-len(chosen) // GAUSSIAN_STARTS)]
     edges = np.cumsum([0, *(len(case.start) for case in cases)])
-    found = [
+    parts = [
         gaussian(case, chosen[(chosen >= a) & (chosen < b)] - a)
         for case, (a, b) in zip(cases, pairwise(edges), strict=True)
         if np.any((chosen >= a) & (chosen < b))
     ]
-    beside = coverage(np.concatenate([inside for inside, _ in found]), block=block[chosen])
-    gaussian_width = np.average([w for _, w in found], weights=[len(inside) for inside, _ in found])
-    reached = "yes" if LOW <= mixed.share <= HIGH and n_tests >= N_TESTS else "missed"
-    size = f"{error.shape[1]} x {error.shape[2]}"
+    beside = joined(parts)
+    return {"dealt": dealt(error, block), "later": fixed, "adaptive": adaptive, "gaussian": beside}
+
+
+def joined(parts: Sequence[Tested]) -> Tested:
+    inside, block = (
+        np.concatenate([getattr(p, name) for p in parts]) for name in Tested._fields[:2]
+    )
+    width = np.average([p.width for p in parts], weights=[len(p.inside) for p in parts])
+    return Tested(inside, block, float(width))
+
+
+def show(name: str, size: str, found: dict[str, Tested]) -> None:
+    all_of = found["dealt"]
+    reached = "yes" if LOW <= all_of.inside.mean() <= HIGH else "missed"
+    enough = reached if len(all_of.inside) >= N_TESTS else "too few"
+    widths = " | ".join(f"{tested.width:.2f}" for tested in found.values())
     print(
-        f"| {name} | {size} | {len(error)} in {len(np.unique(block))} | {shown(mixed)}, "
-        f"{n_tests} | {reached} | {shown(chronological)}, {chronological.n} | {mixed_width:.2f} | "
-        f"{width:.2f} | {gaussian_width:.2f} | {shown(beside)}, {beside.n} |",
+        f"| {name} | {size} | {len(np.unique(all_of.block))} | {all_of} | {enough} | "
+        f"{found['later']} | {found['adaptive']} | {found['gaussian']} | {widths} |",
         flush=True,
     )
+
+
+def report(name: str, cases: Sequence[Case]) -> dict[str, Tested]:
+    found = measure(cases)
+    show(name, f"{cases[0].truth.shape[1] - 1} x {cases[0].truth.shape[2]}", found)
+    return found
 
 
 def show_drift(plain: Case, drifting: Case) -> None:
     """What is left of the coverage where the errors grow, of a fixed band and of adaptive ones."""
     band = conformal_band(errors(plain), level=LEVEL, block=plain.block)
     score = simultaneous_score(errors(drifting), band.scale)
-    delay = -(-plain.truth.shape[1] // 10)
+    delay = delay_of(drifting.first, plain.truth.shape[1] - 1)
     print(
         "\n| Lorenz 96, forcing 8 to 10 | covered | in the last third | asked |\n|---|---|---|---|"
     )
@@ -304,14 +369,16 @@ def run(small: bool, data: Path | None) -> None:
         f"Asked: simultaneous coverage {LOW:.0%} to {HIGH:.0%} over {N_TESTS} rollouts or more.\n"
     )
     print(
-        "| | lead times x coordinates | held-out rollouts, in blocks | covered, dealt, tests | "
-        "as asked | covered, later, tests | width, dealt | width, later | Gaussian width | "
-        "Gaussian, covered, tests |\n" + "|---" * 10 + "|"
+        "| | lead times x coordinates | blocks | covered, dealt, rollouts | as asked | covered, "
+        "later | covered, later, adaptive | covered, Gaussian | width, dealt | later | adaptive | "
+        "Gaussian |\n" + "|---" * 12 + "|"
     )
     report(f"Lorenz 96, {plain.truth.shape[2]} sites", [plain])
     if data is not None and not small:
         report("cylinder wake", [cylinder(data)])
-        report("SST", sst(data))
+        oceans = [report(name, cases) for name, cases in sst(data).items()]
+        together = {key: joined([found[key] for found in oceans]) for key in oceans[0]}
+        show("SST, all four", "6 x 20", together)
         report("SLP", [slp(data)])
     show_drift(plain, drifting)
 

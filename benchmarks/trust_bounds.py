@@ -7,9 +7,12 @@ median over rollouts and times after the start; "useful" is the median time up t
 is within a tenth of the root mean square distance of the truth from the training mean.
 
 - Linear diffusion: `rom.fom.Heat`, random sums of twelve sine waves, solved exactly in time.
+  Driven: of four, and both ends at an input.
 - Burgers: `rom.fom.Burgers`, random sums of six waves. The bound is on the distance from the exact
   solution of the equation discrete in space; the simulation's own error in time is printed, from
-  half its step.
+  half its step. Driven: with a force on the first two sines.
+- Inputs are sums of three tones, whose amplitudes and phases (but for the ends, which start at
+  zero) are drawn anew for each run, linear between the output times. Both models take them.
 - Cylinder wake: a direct simulation, `rom.fom.CylinderWake` at Re 100, as velocities. Its matrices
   are too large to be decomposed. Certified is the error against its Galerkin system, the
   projection on many modes of the first part of the run. In a last row stands the error against the
@@ -54,24 +57,40 @@ def waves(rng: np.random.Generator, n: int, k: np.ndarray, points: np.ndarray) -
     return (rng.normal(size=(n, len(k))) / k**2) @ np.sin(np.outer(k, points))
 
 
+def tones(rng: np.random.Generator, n: int, t: np.ndarray, rates: list[float]) -> np.ndarray:
+    """Random sums (n, n_time, 2) of tones: the first column starts at zero."""
+    size = rng.normal(size=(n, 1, 2, len(rates)))
+    phase = rng.uniform(0, 2 * np.pi, size=(n, 1, 2, len(rates))) * [[0.0], [1.0]]
+    return np.sum(size * np.sin(np.multiply.outer(t, rates)[:, None] + phase), axis=3)
+
+
 def study(
-    full: FullModel, starts: np.ndarray, n_train: int, t: np.ndarray, rank: int, letters: str
+    full: FullModel,
+    starts: np.ndarray,
+    n_train: int,
+    t: np.ndarray,
+    rank: int,
+    letters: str,
+    inputs: np.ndarray | None = None,
 ) -> Iterator[Result]:
     """Fit on the runs from the first starts, and bound the rollouts from the others."""
-    runs = [full.simulate(start, t).values for start in starts]
+    us = [None] * len(starts) if inputs is None else list(inputs)
+    runs = [full.simulate(start, t, u=u).values for start, u in zip(starts, us, strict=True)]
     model = rom.ROM(rom.POD(rank), rom.OperatorInference(letters, ridge=1e-8)).fit(
         np.concatenate(runs[:n_train]),
         t=np.tile(t, n_train),
+        u=None if inputs is None else np.concatenate(inputs[:n_train]),
         trajectory=np.repeat(np.arange(n_train), len(t)),
     )
     known = certify(model, full)
     assert isinstance(known, Certificate), known
     compressor = model.compressor_
-    for truth in runs[n_train:]:
+    for truth, u in zip(runs[n_train:], us[n_train:], strict=True):
         rows = model.to_rows(truth, t=t).rows
         z0 = compressor.transform(rows[:1])[0]
-        run = rom.rollout(model.dynamics_, z0, t, bound=np.inf, throw=False)
-        bound = certified_bound(known, model.dynamics_, run, rows[0] - compressor.mean_)
+        run = rom.rollout(model.dynamics_, z0, t, u=u, bound=np.inf, throw=False)
+        bound = certified_bound(known, model.dynamics_, run, rows[0] - compressor.mean_, u=u)
+        assert bound.kind == "certified", bound.reason
         error = np.linalg.norm(compressor.inverse_transform(run.z) - rows, axis=1)
         anomaly = rows - compressor.mean_
         yield Result(bound.error, error, float(np.sqrt(np.mean(np.sum(anomaly**2, axis=1)))))
@@ -84,12 +103,21 @@ def diffusion(n: int) -> Iterator[Result]:
     return study(heat, starts, 20, np.linspace(0, 0.1, 51), 6, "A")
 
 
-def burgers(n: int) -> Iterator[Result]:
-    full = rom.fom.Burgers(viscosity=0.05, n=128)
+def driven_diffusion(n: int) -> Iterator[Result]:
+    points, t = np.pi * np.arange(1, 64) / 64, np.linspace(0, 0.1, 201)
+    rng = np.random.default_rng(2)
+    starts = waves(rng, 40 + n, np.arange(1, 5), points)
+    inputs = tones(rng, 40 + n, t, [10.0, 20.0, 30.0])[:, :, :1]
+    return study(rom.fom.Heat(n=63), starts, 40, t, 8, "cA", inputs)
+
+
+def burgers(n: int, *, driven: bool = False) -> Iterator[Result]:
+    full, t = rom.fom.Burgers(viscosity=0.05, n=128), np.linspace(0, 0.5, 51)
     points, k = 2 * np.pi * np.arange(128) / 128, np.arange(1, 7)
     rng = np.random.default_rng(1)
     starts = 0.5 * (waves(rng, 40 + n, k, points) + waves(rng, 40 + n, k, points + np.pi / 2))
-    return study(full, starts, 40, np.linspace(0, 0.5, 51), 10, "cAH")
+    inputs = tones(rng, 40 + n, t, [3.0, 7.0, 20.0]) if driven else None
+    return study(full, starts, 40, t, 10, "cAH", inputs)
 
 
 def own_error() -> float:
@@ -213,7 +241,9 @@ def run(small: bool, data: Path | None = None) -> None:
         "bound finite | useful time | seconds each |\n|---|---|---|---|---|---|---|---|"
     )
     show("linear diffusion", "1 to 10", 0.1, diffusion(n))
+    show("linear diffusion, ends driven", "-", 0.1, driven_diffusion(n))
     show("Burgers", "-", 0.5, burgers(n))
+    show("Burgers, driven", "-", 0.5, burgers(n, driven=True))
     flow = wake(small=small)
     show(
         f"cylinder wake, Galerkin system of {N_MODES} modes", "-", 2.0, wakes(flow, n, direct=False)

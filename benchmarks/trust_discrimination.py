@@ -12,8 +12,9 @@ made of the first ten in four ways:
 
 Every model is checked against a record that it was not fitted to, all with the same settings:
 ``rom.check(model, record, thorough=True, n_starts=40, horizon=...)``. It counts as called good if
-``report.trusted``: stable, reliable at level 90 % for longer than the simple forecasts, and no
-long-run statistics lost. What a model was is known only to the table.
+``report.trusted``: stable, reliable at level 90 % for longer than the simple forecasts and, if not
+chaotic, for as long as errors of the start alone would let it, and no long-run statistics lost.
+What a model was is known only to the table.
 
     python benchmarks/trust_discrimination.py [--small] [--system NAME ...]
 """

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rom.dynamics.invariant_ode import InvariantODE as InvariantODE
     from rom.dynamics.kernel import KernelModel as KernelModel
     from rom.dynamics.library import FourierLibrary as FourierLibrary
+    from rom.dynamics.library import FunctionLibrary as FunctionLibrary
     from rom.dynamics.library import PolynomialLibrary as PolynomialLibrary
     from rom.dynamics.lim import LinearInverseModel as LinearInverseModel
     from rom.dynamics.local import LocalModel as LocalModel
@@ -99,6 +100,7 @@ _HOME = {
     "FamilyPOD": "rom.compress.family_pod",
     "Flatten": "rom.data.flatten",
     "FourierLibrary": "rom.dynamics.library",
+    "FunctionLibrary": "rom.dynamics.library",
     "GappyPOD": "rom.compress.gappy_pod",
     "GrassmannPOD": "rom.compress.grassmann_pod",
     "HamiltonianODE": "rom.dynamics.hamiltonian",

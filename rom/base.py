@@ -200,6 +200,8 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
         The rank, length of the latent state.
     n_inputs_ : int
         Number of inputs ``u``; 0 without.
+    input_range_ : ndarray, shape (2, n_inputs)
+        The smallest and the largest of each input in training; infinite where it is not known.
     dt_ : float
         Median sampling step of the training times, NaN where no times were given.
     bound_ : float
@@ -209,10 +211,16 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
 
     time: ClassVar[Literal["continuous", "discrete"]]
     n_inputs_: int
+    input_range_: NDArray[np.float64]
     dt_: float
     bound_: float
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
+
+    @property
+    def states_per_row(self) -> int:
+        """States that a row holds, the newest first: one, but for models with memory."""
+        return 1
 
     def fit(
         self,
@@ -257,7 +265,7 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
         states: NDArray[np.float64] = checks.check_rows(
             self, Z, reset=True, min_rows=2, check_values=False
         )
-        self.bound_ = 100.0 * checks.largest_norm(states) or float("inf")
+        self.bound_ = 100.0 * self._largest_norm(states) or float("inf")
         n_rows = len(states)
         trajectory = checks.check_trajectory(trajectory, n_rows)
         series = Series(
@@ -274,6 +282,7 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
                 "times t. Unit spacing is never assumed."
             )
         self.n_inputs_ = 0 if series.u is None else series.u.shape[1]
+        self.input_range_ = ends_of(np.zeros((1, 0)) if series.u is None else series.u)
         steps = np.empty(0) if series.t is None else np.diff(series.t)[np.diff(trajectory) == 0]
         self.dt_ = float(np.median(steps)) if steps.size else float("nan")
         self._fit_series(series)
@@ -315,6 +324,9 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
             )
         return float(super().score(X, y, sample_weight))
 
+    def _largest_norm(self, Z: NDArray[np.float64]) -> float:
+        return checks.largest_norm(Z)
+
     @abstractmethod
     def _fit_series(self, series: Series) -> None: ...
 
@@ -330,6 +342,11 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
         tags.target_tags.required = False
         tags.regressor_tags.poor_score = True
         return tags
+
+
+def ends_of(u: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The smallest and the largest of each column, (2, n_columns)."""
+    return np.stack([u.min(axis=0), u.max(axis=0)])
 
 
 def _to_c_order(estimator: BaseEstimator) -> None:

@@ -60,6 +60,8 @@ def check_rows(
     if is_lazy(X):
         _check_lazy_rows(estimator, X, reset=reset, min_rows=min_rows)
         return X
+    if isinstance(X, np.ma.MaskedArray):  # its mask would be lost
+        X = np.ma.filled(X.astype(np.result_type(X, np.float32)), np.nan)
     rows = validate_data(
         estimator,
         X,
@@ -77,8 +79,10 @@ def check_finite(values: NDArray, name: str, *, allow_nan: bool = False) -> None
     """Refuse NaN and infinity in a 2-D array, naming the first place and the count."""
     with np.errstate(invalid="ignore", over="ignore"):
         # A sum is not finite where a number is not; a mask would take memory. BLAS has threads.
-        wide = min(values.shape) >= WIDE
-        total = values @ np.ones(values.shape[1], values.dtype) if wide else values.sum()
+        if min(values.shape) >= WIDE or not values.flags.forc:
+            total = values @ np.ones(values.shape[1], values.dtype)
+        else:
+            total = np.dot(values.ravel("K"), values.ravel("K"))
         if np.isfinite(total).all():
             return
     finite = np.isfinite(values)

@@ -72,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
         default="dmd",
         help="kind of latent model (default: dmd)",
     )
+    fit.add_argument(
+        "--n-delays", type=int, default=1, metavar="N", help="snapshots in a latent state"
+    )
     fit.add_argument("--train-until", metavar="T", help="use snapshots up to this time only")
     fit.add_argument("--climatology", choices=["month", "day"], help="model anomalies from it")
     fit.add_argument("--area-weights", action="store_true", help="weight cells by sqrt(cos(lat))")
@@ -133,7 +136,9 @@ def _fit(args: argparse.Namespace) -> int:
     }
     scale = rom.Scale(climatology=args.climatology, area_weights=args.area_weights)
     compressor = None if n_components is None else rom.POD(n_components)
-    model = rom.ROM(compressor, kinds[args.dynamics], preprocess=scale).fit(X)
+    model = rom.ROM(compressor, kinds[args.dynamics], preprocess=scale, n_delays=args.n_delays).fit(
+        X
+    )
     model.save(args.output)
     print(f"{args.output}: {_summary(model)}")
     return 0
@@ -153,7 +158,7 @@ def _rollout(args: argparse.Namespace) -> int:
     dim = _axis(model).dim
     step = model.dynamics_.dt_ if np.isfinite(model.dynamics_.dt_) else 1.0
     t = step * np.arange(args.steps + 1)
-    forecast = model.rollout(_state_at(X, dim, args.at), t, throw=False)
+    forecast = model.rollout(_start_at(X, dim, args.at, model.states_per_row), t, throw=False)
     with atomic_path(args.output) as path:
         with_plain_attrs(forecast).to_netcdf(path, engine="netcdf4")
     start = forecast[dim].values[0] if dim in forecast.coords else "an unknown time"
@@ -283,9 +288,15 @@ def _time(X: Any, dim: str, text: str) -> Any:
         raise ValueError(f"Time is a number in these data, but {text!r} is not one.") from None
 
 
-def _state_at(X: Any, dim: str, text: str | None) -> Any:
-    if text is None:
-        return X.isel({dim: -1})
+def _start_at(X: Any, dim: str, text: str | None, n: int) -> Any:
+    """The snapshot of that time, or the last; with the n - 1 before it."""
+    now = X.sizes[dim] - 1 if text is None else _row_at(X, dim, text)
+    if now + 1 < n:
+        raise ValueError(f"The model starts from {n} snapshots, but up to there are {now + 1}.")
+    return X.isel({dim: now if n == 1 else slice(now + 1 - n, now + 1)})
+
+
+def _row_at(X: Any, dim: str, text: str) -> int:
     if dim not in X.coords:
         raise ValueError(f"The data carry no times along {dim!r}, so --at cannot choose one.")
     at = _time(X, dim, text)
@@ -293,11 +304,11 @@ def _state_at(X: Any, dim: str, text: str | None) -> Any:
     if isinstance(at, float):
         if not first <= at <= last:
             raise ValueError(f"No snapshot at {text}: the data run from {first} to {last}.")
-        return X.sel({dim: at}, method="nearest")
-    part = _between(X, dim, at, at)
-    if part.sizes[dim] == 0:
+        return int(abs(X[dim].values - at).argmin())
+    part = _between(X[dim], dim, at, at)
+    if part.size == 0:
         raise ValueError(f"No snapshot at {text}: the data run from {first} to {last}.")
-    return part.isel({dim: 0})
+    return int((X[dim].values == part.values[0]).argmax())
 
 
 def _between(X: Any, dim: str, first: Any, last: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from os import PathLike
 from time import perf_counter
 from typing import Any, ClassVar, NamedTuple, Self
@@ -11,6 +12,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import get_tags
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from rom import checks
@@ -29,8 +31,9 @@ from rom.data.labels import (
 )
 from rom.data.scale import Scale
 from rom.data.times import TimeAxis, phase, trajectory_labels
-from rom.data.trajectory import segments
+from rom.data.trajectory import EVEN_RTOL, segments
 from rom.dynamics.dmd import DMD
+from rom.dynamics.hankel import delays
 from rom.rollout.run import Stepper, rollout
 
 # The default compressor keeps this much energy, but no more modes than a tenth of the times.
@@ -68,6 +71,10 @@ class ROM(BaseEstimator):
         How latent coordinates evolve. None: :class:`~rom.DMD`, the linear model.
     preprocess : Scale or None, default=None
         Centring, scaling, area weights, climatology. None: :class:`~rom.Scale` with its defaults.
+    n_delays : int, default=1
+        How many states, one sampling step apart and the newest first, make up a latent state
+        (delay embedding, see :func:`rom.delays`). A model with memory of its own, such as
+        :class:`~rom.NVAR`, brings its number.
 
     Attributes
     ----------
@@ -76,7 +83,8 @@ class ROM(BaseEstimator):
     time_axis_ : TimeAxis or None
         Unit, origin and calendar of the training times; None for NumPy snapshots.
     latent_ : ndarray, shape (n_time, rank)
-        Latent coordinates of the training snapshots.
+        Latent states of the training snapshots. With delays, `rank` is that of the compressor
+        times ``states_per_row``, and snapshots without a whole history are left out.
     latent_t_ : ndarray, shape (n_time,), or None
         Their times, in the unit of ``time_axis_``.
     latent_trajectory_ : ndarray of int, shape (n_time,)
@@ -109,6 +117,7 @@ class ROM(BaseEstimator):
         "compressor": [Compressor, None],
         "dynamics": [Dynamics, None],
         "preprocess": [Scale, None],
+        "n_delays": [Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -117,10 +126,17 @@ class ROM(BaseEstimator):
         dynamics: Dynamics | None = None,
         *,
         preprocess: Scale | None = None,
+        n_delays: int = 1,
     ) -> None:
         self.compressor = compressor
         self.dynamics = dynamics
         self.preprocess = preprocess
+        self.n_delays = n_delays
+
+    @property
+    def states_per_row(self) -> int:
+        """Snapshots that a latent state holds, the newest first."""
+        return max(self.n_delays, 1 if self.dynamics is None else self.dynamics.states_per_row)
 
     def fit(
         self,
@@ -161,6 +177,12 @@ class ROM(BaseEstimator):
         """
         begin = perf_counter()
         self._validate_params()
+        if self.n_delays > 1 and self.dynamics is not None and self.dynamics.states_per_row > 1:
+            raise ValueError(
+                f"n_delays={self.n_delays} is for models without memory, but "
+                f"{type(self.dynamics).__name__} takes rows of {self.dynamics.states_per_row} "
+                "states by itself: leave n_delays at 1."
+            )
         check_free_names(X)
         gaps = self.compressor is not None and get_tags(self.compressor).input_tags.allow_nan
         X = in_memory(X) if gaps else lazy_if_large(X)
@@ -175,9 +197,16 @@ class ROM(BaseEstimator):
             )
         self.preprocess_ = Scale() if self.preprocess is None else clone(self.preprocess)
         self._fit_compressor(raw, self._phase(times_of(X, self.time_axis_)), y)
+        u = checks.check_inputs(u, raw.rows.shape[0])
         self.latent_t_, self.latent_trajectory_ = raw.t, raw.trajectory
+        if self.states_per_row > 1:
+            rows, self.latent_ = delays(
+                self.latent_, self.states_per_row, t=raw.t, trajectory=raw.trajectory
+            )
+            self.latent_trajectory_ = raw.trajectory[rows]
+            self.latent_t_, u = (None if a is None else a[rows] for a in (raw.t, u))
         self.dynamics_ = (DMD() if self.dynamics is None else clone(self.dynamics)).fit(
-            self.latent_, t=raw.t, u=u, trajectory=raw.trajectory
+            self.latent_, t=self.latent_t_, u=u, trajectory=self.latent_trajectory_
         )
         self.fit_seconds_ = perf_counter() - begin
         return self
@@ -201,8 +230,38 @@ class ROM(BaseEstimator):
         phases = self._phase(times_of(X, self.time_axis_))
         return raw._replace(rows=self.preprocess_.transform(raw.rows, phase=phases))
 
+    def to_latent(self, rows: Any) -> NDArray:
+        """Latent states of numbers that :meth:`to_rows` made.
+
+        Parameters
+        ----------
+        rows : ndarray or dask array, shape (n_time, n_space)
+            With delays, of one trajectory, a sampling step apart.
+
+        Returns
+        -------
+        ndarray, shape (n_time, rank)
+            With delays of the last ``n_time - states_per_row + 1`` rows.
+        """
+        Z = self.compressor_.transform(rows)
+        return Z if self.states_per_row == 1 else delays(Z, self.states_per_row).Z
+
+    def from_latent(self, Z: NDArray) -> NDArray:
+        """Numbers, as the compressor sees them, of latent states.
+
+        Parameters
+        ----------
+        Z : ndarray, shape (n_time, rank)
+            With delays, the newest states count.
+
+        Returns
+        -------
+        ndarray, shape (n_time, n_space)
+        """
+        return self.compressor_.inverse_transform(Z[:, : self.compressor_.rank_])
+
     def encode(self, X: Any) -> Any:
-        """Latent coordinates of states.
+        """Latent states of snapshots.
 
         Parameters
         ----------
@@ -212,11 +271,14 @@ class ROM(BaseEstimator):
         Returns
         -------
         DataArray (time, mode) or ndarray (n_time, rank)
-            Of the kind of `X`.
+            Of the kind of `X`. With delays, of the snapshots whose whole history is in `X`, which
+            is evenly sampled; those without times are taken for one trajectory.
         """
-        rows = self.to_rows(X).rows
-        Z = self.compressor_.transform(rows)
-        return self._label_latent(Z, times_of(X, self.time_axis_)) if is_labelled(X) else Z
+        Z, kept = self._embedded(self.to_rows(X))
+        times = times_of(X, self.time_axis_)
+        if not is_labelled(X):
+            return Z
+        return self._label_latent(Z, None if times is None else times[kept])
 
     def decode(self, Z: Any) -> Any:
         """States of latent coordinates.
@@ -250,13 +312,16 @@ class ROM(BaseEstimator):
         Returns
         -------
         DataArray, Dataset or ndarray
-            Of the kind of `X`, at the later times; NaN in rows whose step failed.
+            Of the kind of `X`, at the later times; NaN in rows whose step failed. With delays,
+            of the rows that :meth:`encode` gives.
         """
-        rows = self.to_rows(X).rows
-        Z = self.compressor_.transform(rows)
-        later = self._step(Z, checks.check_inputs(u, len(Z), n_inputs=self.dynamics_.n_inputs_))
+        raw = self.to_rows(X)
+        u = checks.check_inputs(u, raw.rows.shape[0], n_inputs=self.dynamics_.n_inputs_)
+        Z, kept = self._embedded(raw)
+        later = self._step(Z, None if u is None else u[kept])
         times = times_of(X, self.time_axis_)
         if times is not None and self.time_axis_ is not None:
+            times = times[kept]
             moved = self.time_axis_.to_times(self.time_axis_.to_numbers(times) + self._dt())
             times = times.assign_coords({self.time_axis_.dim: moved})[self.time_axis_.dim]
         return self._decode(later, times)
@@ -276,10 +341,11 @@ class ROM(BaseEstimator):
         Parameters
         ----------
         x0 : DataArray, Dataset or ndarray
-            One state, with or without a time dimension of length one.
+            One state, with or without a time dimension of length one. With delays, the last
+            ``states_per_row`` snapshots, one sampling step apart.
         t : array_like, shape (n_time,)
-            Output times; ``t[0]`` is the time of `x0`. Numbers in the model's time unit (only
-            their differences count if `x0` carries a time), or calendar times.
+            Output times; ``t[0]`` is the time of `x0`, of its last snapshot. Numbers in the model's
+            time unit (only their differences count if `x0` carries a time), or calendar times.
         u : array_like, shape (n_time, n_inputs), optional
             Inputs at the output times.
         stepper : str, default="auto"
@@ -301,20 +367,12 @@ class ROM(BaseEstimator):
             If the rollout ended early and `throw` is true.
         """
         check_is_fitted(self)
-        if is_labelled(x0) and self.time_axis_ is not None and self.time_axis_.dim in x0.dims:
-            if x0.sizes[self.time_axis_.dim] != 1:
-                raise ValueError(
-                    f"x0 must be one state, but it has {x0.sizes[self.time_axis_.dim]} times."
-                )
-            x0 = x0.isel({self.time_axis_.dim: 0})
-        state: Any = x0 if is_labelled(x0) else np.atleast_2d(x0)
-        if not is_labelled(x0) and len(state) != 1:
-            raise ValueError(f"x0 must be one state, but its shape is {np.shape(x0)}.")
+        states, newest = self._start(x0)
         axis = self.time_axis_
-        numbers, times = output_times(t, times_of(x0, axis), axis)
-        if axis is not None and axis.dim not in x0.coords:
-            state = state.assign_coords({axis.dim: np.asarray(times)[0]})
-        z0 = self.compressor_.transform(self.to_rows(state).rows)[0]
+        numbers, times = output_times(t, times_of(newest, axis), axis)
+        if self.states_per_row == 1 and axis is not None and axis.dim not in newest.coords:
+            states = states.assign_coords({axis.dim: np.asarray(times)[0]})
+        z0 = self.to_latent(self.to_rows(states).rows)[0]
         run = rollout(
             self.dynamics_, z0, numbers, u=u, stepper=stepper, throw=throw,
             random_state=random_state,
@@ -356,7 +414,7 @@ class ROM(BaseEstimator):
             mean: 1 is perfect, 0 is no better than the climatology. A rollout that ends early
             counts as 10,000 times the variance from there on.
         """
-        held = self.to_rows(X, t=t, trajectory=trajectory)
+        held, past = self.to_rows(X, t=t, trajectory=trajectory), self.states_per_row - 1
         rows = np.asarray(held.rows)
         u = checks.check_inputs(u, len(rows), n_inputs=self.dynamics_.n_inputs_)
         if held.t is None and self.dynamics_.time == "continuous":
@@ -365,17 +423,22 @@ class ROM(BaseEstimator):
         stretches = [
             slice(start, piece.stop)
             for piece in segments(held.t, held.trajectory)
-            for start in _spread(piece.start, piece.stop - 1, STARTS_PER_SEGMENT)
+            for start in _spread(piece.start + past, piece.stop - 1, STARTS_PER_SEGMENT)
         ]
         if not stretches:
-            raise ValueError(f"score needs two neighbouring snapshots, but X has {len(rows)} rows.")
+            raise ValueError(
+                f"score needs {past + 2} snapshots that follow each other, but X has {len(rows)} "
+                "rows."
+            )
         errors = np.concatenate(
             [
-                self._squared_errors(rows[run], times[run], None if u is None else u[run])
+                self._squared_errors(
+                    rows[run.start - past : run.stop], times[run], None if u is None else u[run]
+                )
                 for run in stretches
             ]
         )
-        climate = self.compressor_.inverse_transform(self.latent_.mean(axis=0, keepdims=True))
+        climate = self.from_latent(self.latent_.mean(axis=0, keepdims=True))
         variance = np.mean(np.nansum((rows - climate) ** 2, axis=1))
         return float(1 - np.mean(np.minimum(errors / variance, WORST_SQUARED_ERROR)))
 
@@ -408,6 +471,39 @@ class ROM(BaseEstimator):
         codes = checks.check_trajectory(trajectory, rows.shape[0])
         numbers = None if t is None else checks.check_times(t, rows.shape[0], codes)
         return Rows(rows, numbers, codes)
+
+    def _embedded(self, raw: Rows) -> tuple[NDArray, NDArray[np.intp]]:
+        """Latent states of rows, and which rows have one: those with a whole history."""
+        Z = self.compressor_.transform(raw.rows)
+        if self.states_per_row == 1:
+            return Z, np.arange(len(Z))
+        kept, Z = delays(Z, self.states_per_row, t=raw.t, trajectory=raw.trajectory)
+        return Z, kept
+
+    def _start(self, x0: Any) -> tuple[Any, Any]:
+        """Snapshots (time, …) that a rollout starts from, and the newest of them."""
+        n, axis = self.states_per_row, self.time_axis_
+        asked = "one state" if n == 1 else f"the last {n} snapshots"
+        if not is_labelled(x0):
+            states = np.atleast_2d(x0)
+            if len(states) != n:
+                raise ValueError(f"x0 must be {asked}, but its shape is {np.shape(x0)}.")
+            return states, x0
+        if axis is None or axis.dim not in x0.dims:
+            if n > 1:
+                raise ValueError(f"x0 must be {asked}, but it has no time dimension.")
+            return x0, x0
+        if x0.sizes[axis.dim] != n:
+            raise ValueError(f"x0 must be {asked}, but it has {x0.sizes[axis.dim]} times.")
+        times = times_of(x0, axis)
+        steps = np.zeros(0) if times is None else np.diff(axis.to_numbers(times))
+        if len(steps) and not np.allclose(steps, self._dt(), rtol=EVEN_RTOL):
+            raise ValueError(
+                f"x0 must be {asked}, {self._dt():g} {axis.unit} apart, but they are "
+                f"{steps.min():g} to {steps.max():g} apart."
+            )
+        newest = x0.isel({axis.dim: -1})
+        return (newest, newest) if n == 1 else (x0, newest)
 
     def _fit_compressor(
         self, raw: Rows, phases: NDArray[np.intp] | None, y: ArrayLike | None
@@ -444,7 +540,7 @@ class ROM(BaseEstimator):
     def _decode(self, Z: NDArray, times: Any) -> Any:
         phases = self._phase(times)
         reached = np.isfinite(Z).all(axis=1)  # a rollout is NaN after its end
-        scaled = self.compressor_.inverse_transform(Z[reached])
+        scaled = self.from_latent(Z[reached])
         rows = np.full((len(Z), self.n_features_in_), np.nan, dtype=scaled.dtype)
         if reached.any():
             rows[reached] = self.preprocess_.inverse_transform(
@@ -468,10 +564,14 @@ class ROM(BaseEstimator):
         )
 
     def _squared_errors(self, rows: NDArray, t: NDArray, u: NDArray | None) -> NDArray[np.float64]:
-        """Squared error of the rollout from ``rows[0]`` at each later row; inf past its end."""
-        z0 = self.compressor_.transform(rows[:1])[0]
+        """Squared error of a rollout at each later row; inf past its end.
+
+        It starts from the row at ``t[0]``; with delays, those before it are its history.
+        """
+        z0 = self.to_latent(rows[: self.states_per_row])[0]
         z = rollout(self.dynamics_, z0, t, u=u, throw=False).z[1:]
-        off = np.where(np.isnan(rows[1:]), 0.0, self.compressor_.inverse_transform(z) - rows[1:])
+        later = rows[self.states_per_row :]
+        off = np.where(np.isnan(later), 0.0, self.from_latent(z) - later)
         error = np.sum(off**2, axis=1)
         return np.where(np.isfinite(error), error, np.inf)
 

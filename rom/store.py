@@ -266,6 +266,9 @@ def _encode(value: Any) -> Any:
         return {"tuple": [_encode(v) for v in value]}
     if isinstance(value, np.ndarray):
         return {"array": value.tolist(), "dtype": str(value.dtype)}
+    name = getattr(value, "__name__", "")
+    if isinstance(value, np.ufunc) and getattr(np, name, None) is value:
+        return {"ufunc": name}
     if isinstance(value, TimeAxis):
         return {"time_axis": dataclasses.asdict(value)}
     if isinstance(value, dict):
@@ -294,6 +297,8 @@ def _decode(value: Any) -> Any:
         return tuple(_decode(v) for v in value["tuple"])
     if "array" in value:
         return np.array(value["array"], dtype=value["dtype"])
+    if "ufunc" in value:
+        return getattr(np, value["ufunc"])
     if "time_axis" in value:
         return TimeAxis(**value["time_axis"])
     if "dict" in value:

@@ -424,3 +424,99 @@ def test_fit_warns_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rom.ROM().fit(travelling_wave())
+
+
+def standing_wave(n_time=400, dt=0.1):
+    """cos(x) cos(t): one mode, whose amplitude obeys an equation of second order in time."""
+    t, x = dt * np.arange(n_time), np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    return xr.DataArray(
+        np.cos(t)[:, None] * np.cos(x), dims=("time", "x"), coords={"time": t, "x": x}, name="wave"
+    )
+
+
+def test_with_two_delays_a_linear_model_of_one_mode_has_the_two_rates_of_a_standing_wave():
+    truth = standing_wave()
+    model = rom.ROM(rom.POD(1), rom.DMD(constant=True), n_delays=2).fit(truth[:200])
+    np.testing.assert_allclose(np.sort(model.dynamics_.rates_.imag), [-1, 1], rtol=1e-9)
+    forecast = model.rollout(truth[:2], truth.time[1:])
+    np.testing.assert_allclose(forecast["wave"], truth[1:], atol=1e-8)
+    assert model.score(truth[200:]) > 1 - 1e-12
+    alone = rom.ROM(rom.POD(1), rom.DMD(constant=True)).fit(truth[:200])
+    assert alone.score(truth[200:]) < 0.5
+
+
+def test_a_latent_state_of_a_model_with_memory_holds_the_snapshots_before_it():
+    truth = standing_wave(60)
+    gap = xr.concat([truth[:20], truth[30:]], "time")
+    model = rom.ROM(rom.POD(1), rom.NVAR(3, degree=1)).fit(gap)
+    assert model.states_per_row == 3
+    amplitude = model.compressor_.transform(model.to_rows(truth).rows)
+    Z = model.encode(truth)
+    np.testing.assert_array_equal(Z, np.hstack([amplitude[2:], amplitude[1:-1], amplitude[:-2]]))
+    np.testing.assert_array_equal(Z.time, truth.time[2:])
+    np.testing.assert_allclose(model.decode(Z), truth[2:], atol=1e-12)
+    # Rows whose history reaches into the gap are left out.
+    kept = np.r_[2:20, 32:60]
+    np.testing.assert_array_equal(model.latent_t_, truth.time.values[kept])
+    np.testing.assert_allclose(model.latent_, model.encode(gap), rtol=1e-13)
+    later = model.predict(truth)
+    np.testing.assert_allclose(later.time, truth.time[2:] + 0.1)
+    np.testing.assert_allclose(later[:-1], truth[3:], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("dynamics", "n_delays"),
+    [
+        (rom.EchoState(30, n_delays=2, random_state=0), 1),
+        (rom.KernelModel(n_delays=2), 1),
+        (rom.RecurrentModel(4, 2, max_iter=2, random_state=0), 1),
+        (rom.NVAR(2, degree=1), 1),
+        (rom.OperatorInference("A"), 2),
+        (None, 2),
+    ],
+)
+def test_models_with_memory_are_saved_scored_and_checked(tmp_path, dynamics, n_delays):
+    truth = standing_wave(300)
+    model = rom.ROM(rom.POD(1), dynamics, n_delays=n_delays).fit(truth[:200])
+    forecast = model.rollout(truth[200:202], 0.1 * np.arange(50))
+    assert forecast.time.values[0] == truth.time.values[201]
+    model.save(tmp_path / "m.nc")
+    again = rom.load(tmp_path / "m.nc").rollout(truth[200:202], 0.1 * np.arange(50))
+    xr.testing.assert_identical(again, forecast)
+    report = rom.check(model, truth[200:], horizon=1.0, n_starts=2)
+    # The first start that has a history is the second snapshot.
+    np.testing.assert_allclose(report.data["start_time"].min(), truth.time[201])
+    floor = report.data["error_floor"].sel(lead=0).max()
+    assert floor < 1e-12
+    np.testing.assert_allclose(report.data["error"].sel(lead=0), 0, atol=1e-12)
+
+
+def test_a_model_with_delays_is_checked_against_a_full_model():
+    heat = rom.fom.Heat(n=31)
+    t = np.linspace(0, 0.1, 51)
+    truth = heat.simulate(heat.initial_state(), t)
+    model = rom.ROM(rom.POD(2), rom.DMD(), n_delays=2).fit(truth)
+    report = rom.check(model, heat, t=t[:11], n_starts=3, thorough=True)
+    assert float(report.data["error"].max()) < 1e-2
+    assert "several states" in report.data["error_bound"].attrs["reason"]
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (lambda X: X[0], "the last 2 snapshots, but it has no time dimension"),
+        (lambda X: X[:3], "the last 2 snapshots, but it has 3 times"),
+        (lambda X: X[:4:2][:2], r"the last 2 snapshots, 0.1 .* apart, but they are 0.2"),
+        (lambda X: X.values[0], r"the last 2 snapshots, but its shape is \(32,\)"),
+    ],
+)
+def test_a_start_without_its_history_is_refused(start, message):
+    truth = standing_wave(60)
+    model = rom.ROM(rom.POD(1), rom.DMD(), n_delays=2).fit(truth)
+    with pytest.raises(ValueError, match=message):
+        model.rollout(start(truth), [0.0, 0.1])
+
+
+def test_delays_on_top_of_a_model_with_memory_are_refused():
+    with pytest.raises(ValueError, match="NVAR takes rows of 2 states by itself"):
+        rom.ROM(rom.POD(1), rom.NVAR(2), n_delays=3).fit(standing_wave(30))

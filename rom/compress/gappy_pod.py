@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
@@ -15,11 +15,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from rom import checks
 from rom.base import Compressor
-from rom.compress import gram
+from rom.compress import ar1, gram
 from rom.compress import variational_pca as vb
 
 # Sweeps with the held-out cells back among the data, once the rank is settled.
 LAST_SWEEPS = 2
+# Of expectation maximisation, from no memory.
+MEMORY_STEPS = 5
 LARGEST_LAZY_BYTES = 2**31
 
 
@@ -29,10 +31,17 @@ class GappyPOD(Compressor):
     The model is ``x = mean + components^T z + noise`` with independent normal latents, loadings
     and noise. Latents and loadings get a posterior in turn, sweep by sweep (variational Bayes), so
     that a mode seen in few cells is held back instead of overfitted. The number of modes grows
-    from one for as long as the error on held-out observed cells falls.
+    from one for as long as the error on held-out observed cells falls and the modes are stronger
+    than they are uncertain.
 
     Where that number is larger than `n_components`, the modes past it are kept beside: they take
     up, in :meth:`transform`, what would pass for the kept modes in an incomplete row.
+
+    Rows are taken to follow each other, and each latent to remember its last value: what it keeps
+    of it is estimated (about nothing where rows are in no order). :meth:`transform` knows one row
+    at a time; :meth:`reconstruct` and :meth:`variance` take their rows as a record and fill a gap
+    from the rows before and after it too. A fit takes `y` for the runs of its rows: no memory
+    reaches from one row to the next where `y` changes.
 
     Parameters
     ----------
@@ -64,13 +73,15 @@ class GappyPOD(Compressor):
         Variance of what no mode holds, the same for every cell.
     correlated_cells_ : int
         How many cells count as one observation of the latents, since neighbours share what no
-        mode holds: the power of two at which held-out errors agree with :meth:`variance`.
+        mode holds: the power of two that makes the held-out values likeliest.
     fill_components_ : ndarray, shape (n_fill, n_space)
         All modes supported by the held-out cells; the first `rank_` are `components_`.
     fill_variance_ : ndarray, shape (n_fill,)
         Prior variance of the latent of each of them.
     fill_uncertainty_ : ndarray, shape (n_fill, n_space)
         Posterior variance of each entry of `fill_components_`.
+    memory_ : ndarray, shape (n_fill,)
+        Correlation of the latent of each of them with its own value one row before, from 0.
     mean_uncertainty_ : ndarray, shape (n_space,)
         Posterior variance of `mean_`.
     held_out_error_ : float
@@ -101,7 +112,10 @@ class GappyPOD(Compressor):
     Beckers & Rixen (2003), EOF calculations and data filling from incomplete oceanographic data
     sets, J. Atmos. Oceanic Technol. 20 (held-out cells). Ilin & Raiko (2010), Practical approaches
     to principal component analysis in the presence of missing values, J. Mach. Learn. Res. 11
-    (variational Bayes).
+    (variational Bayes). Alvera-Azcárate, Barth, Sirjacobs & Beckers (2009), Enhancing temporal
+    correlations in EOF expansions for the reconstruction of missing data using DINEOF, Ocean Sci.
+    5; Yu et al. (2009), Gaussian-process factor analysis for low-dimensional single-trial analysis
+    of neural population activity, J. Neurophysiol. 102 (memory).
 
     Examples
     --------
@@ -144,6 +158,9 @@ class GappyPOD(Compressor):
         self.random_state = random_state
 
     def _fit(self, X: Any) -> None:
+        self._fit_rows(X, None)
+
+    def _fit_rows(self, X: Any, y: ArrayLike | None) -> None:
         most = max(1, min(X.shape) - 1)
         if self.n_components is not None and self.n_components > most:
             raise ValueError(
@@ -158,23 +175,22 @@ class GappyPOD(Compressor):
             tol=self.tol,
             rng=check_random_state(self.random_state),
         )
+        starts = _starts(y, len(data.values))
         self.n_iter_, self.held_out_error_ = found.n_sweeps, found.error
         self._store(found.shown, offset, found.model)
-        self._count_correlated_cells(data.values + offset, found)
+        self._count_correlated_cells(data.values + offset, found, starts)
         model = found.model
         for _ in range(LAST_SWEEPS):
             model = vb.sweep(data, model)
         self._store(data, offset, model)
+        self._remember(*self._seen(np.where(data.observed, data.values + offset, np.nan)), starts)
         for name in self._over_cells:
             setattr(self, name, getattr(self, name).astype(X.dtype))
 
     def _store(self, data: vb.Data, offset: NDArray, model: vb.Model) -> None:
-        _, _, Wt = linalg.svd(model.loadings[:, 1:], full_matrices=False)
-        model = model.rotated(Wt.T)
-        loadings, _, uncertainty = vb.update_loadings(data, model)
+        loadings, uncertainty, supported = vb.principal(data, model)
         energy = np.sum(loadings[:, 1:] ** 2, axis=0)
-        # A mode less certain than it is strong says nothing.
-        supported = max(1, int(np.sum(energy > uncertainty[1:].sum(axis=1))))
+        supported = max(1, supported)
         self.rank_ = self.n_components or supported
         n = max(self.rank_, supported)
         if energy[n - 1] < model.smallest:
@@ -193,57 +209,89 @@ class GappyPOD(Compressor):
         self.latent_variance_ = self.fill_variance_[: self.rank_]
         self.singular_values_ = np.sqrt(len(data.values) * self.latent_variance_)
 
-    def _count_correlated_cells(self, X: NDArray[np.float64], found: vb.Found) -> None:
-        """Double `correlated_cells_` until held-out errors are as large as their variance says."""
-        self.correlated_cells_ = 1
-        gappy = np.where(found.shown.observed, X, np.nan)
-        while self.correlated_cells_ < X.shape[1]:
-            error = (self._reconstruct(gappy) - X)[found.held]
-            if np.mean(error**2 / self._variance(gappy)[found.held]) < 1:
+    def _count_correlated_cells(
+        self, X: NDArray[np.float64], found: vb.Found, starts: NDArray[np.bool_]
+    ) -> None:
+        """Double `correlated_cells_` for as long as that makes the held-out values likelier."""
+        seen = self._seen(np.where(found.shown.observed, X, np.nan))
+        rows = np.flatnonzero(found.held.any(axis=1))
+        least, n_cells = np.inf, 1
+        while n_cells <= X.shape[1]:
+            self.correlated_cells_ = n_cells
+            latents = self._remember(*seen, starts)
+            misfit = 0.0
+            for row in rows.tolist():
+                cells = found.held[row]
+                estimate, variance = self._at(latents, row, cells)
+                misfit += np.sum((estimate - X[row, cells]) ** 2 / variance + np.log(variance))
+            if misfit > least:
                 break
-            self.correlated_cells_ *= 2
+            least, n_cells = misfit, 2 * n_cells
+        self.correlated_cells_ = max(1, n_cells // 2)
+
+    def _remember(
+        self, seen: NDArray[np.float64], right: NDArray[np.float64], starts: NDArray[np.bool_]
+    ) -> ar1.Posterior:
+        """Set `memory_`; latents of unit variance."""
+        noise = self.noise_variance_ * self.correlated_cells_
+        seen, right = seen / noise, right / noise
+        self.memory_ = np.zeros(len(self.fill_variance_))
+        for _ in range(MEMORY_STEPS):
+            latents = ar1.posterior(seen, right, self.memory_, starts)
+            self.memory_ = ar1.likelier_memory(latents, starts)
+        return ar1.posterior(seen, right, self.memory_, starts)
 
     def _transform(self, X: Any) -> NDArray:
         Z = np.empty((X.shape[0], self.rank_), self.components_.dtype)
-        for rows, _, latents, _ in self._posteriors(X):
-            Z[rows] = latents[:, : self.rank_]
+        scale = np.sqrt(self.latent_variance_)
+        noise = self.noise_variance_ * self.correlated_cells_ * np.eye(len(self.fill_variance_))
+        for rows, seen, right in self._groups(X):
+            latents = linalg.solve(seen + noise, right.T, assume_a="pos").T
+            Z[rows] = latents[:, : self.rank_] * scale
         return Z
 
     def _inverse_transform(self, Z: NDArray) -> NDArray:
         return Z @ self.components_ + self.mean_
 
-    def reconstruct(self, X: Any) -> NDArray:
+    def reconstruct(self, X: Any, *, trajectory: ArrayLike | None = None) -> NDArray:
         """Rows with their gaps filled, from all modes that the held-out cells support.
 
         Parameters
         ----------
         X : ndarray or dask array, shape (n_time, n_space)
-            Snapshots, NaN where missing.
+            Snapshots, NaN where missing, one sampling step apart: a missing time is a row of NaN.
+        trajectory : array_like, shape (n_time,), optional
+            Label of the run that each row belongs to; one run where not given.
 
         Returns
         -------
         ndarray, shape (n_time, n_space)
-            Observed cells as they are; elsewhere the posterior mean. More than
-            ``inverse_transform(transform(X))`` where ``n_components`` is below the number of
-            `fill_components_`.
+            Observed cells as they are; elsewhere the posterior mean given all rows of the run.
+            More than ``inverse_transform(transform(X))``, which knows a row alone, and of it the
+            first `n_components` modes.
+
+        Raises
+        ------
+        ValueError
+            If `X` is not rows like those of the fit, or `trajectory` not one label per row, with
+            those of a run together.
         """
         check_is_fitted(self)
-        return self._reconstruct(self._check(X, reset=False))
-
-    def _reconstruct(self, X: Any) -> NDArray:
-        filled = np.empty(X.shape, self.components_.dtype)
-        for rows, block, latents, _ in self._posteriors(X):
-            estimate = latents @ self.fill_components_ + self.mean_
-            filled[rows] = np.where(np.isnan(block), estimate, block)
+        X = self._check(X, reset=False)
+        latents = self._smoothed(X, trajectory)
+        filled = np.asarray(X, self.components_.dtype).copy()
+        for row, values in enumerate(filled):
+            gaps = np.isnan(values)
+            values[gaps] = self._at(latents, row, gaps)[0]
         return filled
 
-    def variance(self, X: Any) -> NDArray:
+    def variance(self, X: Any, *, trajectory: ArrayLike | None = None) -> NDArray:
         """Variance of a value at each cell about the estimate of :meth:`reconstruct`.
 
         Parameters
         ----------
-        X : ndarray or dask array, shape (n_time, n_space)
-            Snapshots, NaN where missing.
+        X, trajectory
+            As for :meth:`reconstruct`.
 
         Returns
         -------
@@ -252,49 +300,74 @@ class GappyPOD(Compressor):
             that of a second observation.
         """
         check_is_fitted(self)
-        return self._variance(self._check(X, reset=False))
-
-    def _variance(self, X: Any) -> NDArray:
+        X = self._check(X, reset=False)
+        latents = self._smoothed(X, trajectory)
         variance = np.empty(X.shape, self.components_.dtype)
-        floor = self.noise_variance_ + self.mean_uncertainty_
-        for rows, _, latents, covariance in self._posteriors(X):
-            spread = np.einsum(
-                "kj,kj->j", covariance @ self.fill_components_, self.fill_components_
-            )
-            second_moment = latents**2 + np.diag(covariance)
-            variance[rows] = floor + spread + second_moment @ self.fill_uncertainty_
+        for row in range(len(variance)):
+            variance[row] = self._at(latents, row, slice(None))[1]
         return variance
 
-    def _posteriors(
-        self, X: Any
-    ) -> Iterator[tuple[NDArray[np.intp], NDArray, NDArray[np.float64], NDArray[np.float64]]]:
-        """For rows with the same gaps: ``(rows, their cells, latents, covariance of latents)``."""
-        C = self.fill_components_.astype(np.float64)
-        scale = np.sqrt(self.fill_variance_)[:, None]
+    def _smoothed(self, X: Any, trajectory: ArrayLike | None) -> ar1.Posterior:
+        starts = _starts(checks.check_trajectory(trajectory, X.shape[0]), X.shape[0])
         noise = self.noise_variance_ * self.correlated_cells_
+        seen, right = self._seen(X)
+        return ar1.posterior(seen / noise, right / noise, self.memory_, starts)
+
+    def _at(
+        self, latents: ar1.Posterior, row: int, cells: slice | NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Estimate and variance at some cells of a row."""
+        modes = np.sqrt(self.fill_variance_)[:, None] * self.fill_components_[:, cells]
+        z, covariance = latents.mean[row], latents.covariance[row]
+        spread = np.einsum("kj,kj->j", covariance @ modes, modes)
+        of_modes = self.fill_variance_ * (z**2 + covariance.diagonal())
+        unknown = self.mean_uncertainty_[cells] + of_modes @ self.fill_uncertainty_[:, cells]
+        return z @ modes + self.mean_[cells], self.noise_variance_ + spread + unknown
+
+    def _seen(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What the cells of each row say of its latents: (n_time, n_fill, n_fill), (…, n_fill)."""
+        n = len(self.fill_variance_)
+        grams, rights = np.empty((X.shape[0], n, n)), np.empty((X.shape[0], n))
+        for rows, seen, right in self._groups(X):
+            grams[rows], rights[rows] = seen, right
+        return grams, rights
+
+    def _groups(
+        self, X: Any
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]]:
+        """For rows with the same gaps: ``(rows, Gram matrix of the modes seen, products)``.
+
+        Modes are scaled to latents of unit variance.
+        """
+        modes = np.sqrt(self.fill_variance_)[:, None] * self.fill_components_
         width = max(1, gram.BLOCK_BYTES // (8 * X.shape[1]))
         for start in range(0, X.shape[0], width):
             block = np.asarray(X[start : start + width], dtype=np.float64)
             checks.check_finite(block, "X", allow_nan=True)
             observed = ~np.isnan(block)
-            centred = np.where(observed, block - self.mean_, 0.0)
+            products = np.where(observed, block - self.mean_, 0.0) @ modes.T
             _, first, group = np.unique(
                 np.packbits(observed, axis=1), axis=0, return_index=True, return_inverse=True
             )
             for code, row in enumerate(first):
                 same = np.flatnonzero(group == code)
-                seen = scale * C * observed[row]
-                values, V = linalg.eigh(seen @ seen.T)
-                V *= 1 / np.sqrt(np.maximum(values, 0.0) + noise)
-                root = scale * V
-                latents = centred[same] @ seen.T @ V @ root.T
-                yield start + same, block[same], latents, noise * root @ root.T
+                seen = modes[:, observed[row]]
+                yield start + same, seen @ seen.T, products[same]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _starts(runs: ArrayLike | None, n_time: int) -> NDArray[np.bool_]:
+    """Where a run begins: at the first row, and where the label of the run changes."""
+    starts = np.arange(n_time) == 0
+    if runs is not None:
+        labels = np.asarray(runs).reshape(n_time, -1)
+        starts[1:] = np.any(labels[1:] != labels[:-1], axis=1)
+    return starts
 
 
 def _read(X: Any) -> tuple[vb.Data, NDArray[np.float64]]:

@@ -16,12 +16,15 @@ from sklearn.utils.extmath import randomized_svd
 
 from rom.compress import gram
 
-# Set apart to choose the rank: this share of the observed cells, at random, and in this share of
-# the rows all the cells that some other row lacks. Isolated cells alone would favour far too many
-# modes where whole regions are missing: their neighbours give them away.
-HELD_OUT_CELLS, HELD_OUT_ROWS = 0.01, 0.1
+# Set apart to choose the rank: this share of the observed cells, at random, and stretches of this
+# share of the rows, which lose all the cells that the rows of another stretch lack. Isolated cells
+# alone would favour far too many modes where whole regions are missing: their neighbours give them
+# away. So do the rows before and after, if gaps that last are not held out as long.
+HELD_OUT_CELLS, HELD_OUT_ROWS, HELD_OUT_STRETCHES = 0.01, 0.05, 3
 # From one trial rank to the next; every trial starts from the last.
 GROWTH = 2
+# A trial rank is the last if a smaller share of its modes is stronger than uncertain.
+SUPPORTED = 0.9
 # Noise and prior variances stay above this fraction of the variance of the data.
 SMALLEST = 1e-10
 
@@ -81,13 +84,25 @@ class Found(NamedTuple):
     n_sweeps: int
 
 
+class Principal(NamedTuple):
+    """Loadings that are orthogonal, by decreasing energy."""
+
+    loadings: NDArray[np.float64]
+    """The mean, then one column per mode: (n_space, 1 + rank)."""
+    variance: NDArray[np.float64]
+    """Of each of them: (1 + rank, n_space)."""
+    supported: int
+    """Number of modes stronger than they are uncertain; a weaker one says nothing."""
+
+
 def grow(
     data: Data, ranks: range, *, max_iter: int, tol: float, rng: np.random.RandomState
 ) -> Found:
     """Add modes while that lowers the error on held-out cells; at least ``ranks[0]`` of them.
 
     A rank, or a sweep at that rank, is the last if it lowers the error by less than a fraction
-    `tol`; a rank has at most `max_iter` sweeps.
+    `tol`, and a rank also if the snapshots do not support its modes; it has at most `max_iter`
+    sweeps.
     """
     held = _hold_out(data.observed, rng)
     shown = Data(np.where(held, 0.0, data.values), data.observed & ~held)
@@ -104,9 +119,13 @@ def grow(
                 trial, error = model, now
             if now > (1 - tol) * last:
                 break
-        if rank > ranks[0] and error > (1 - tol) * least_error:
+        better = error < (1 - tol) * least_error
+        if error < least_error or rank == ranks[0]:
+            best, least_error = trial, error
+        if rank < ranks[0]:
+            continue
+        if not better or principal(shown, trial).supported < SUPPORTED * rank:
             break
-        best, least_error = trial, error
     return Found(best, shown, held, least_error, n_sweeps)
 
 
@@ -122,8 +141,9 @@ def _hold_out(observed: NDArray[np.bool_], rng: np.random.RandomState) -> NDArra
     """Observed cells to set apart; every column that has two keeps one, and some are set apart."""
     n_time = len(observed)
     held = rng.random_sample(observed.shape) < HELD_OUT_CELLS
-    rows = rng.permutation(n_time)[: max(1, round(HELD_OUT_ROWS * n_time))]
-    held[rows] |= ~observed[rng.permutation(n_time)[: len(rows)]]
+    stretch = np.arange(max(1, round(HELD_OUT_ROWS * n_time)))
+    for start, other in rng.randint(n_time, size=(HELD_OUT_STRETCHES, 2)):
+        held[(start + stretch) % n_time] |= ~observed[(other + stretch) % n_time]
     often = np.flatnonzero(observed.sum(axis=0) > 1)
     column = rng.choice(often)
     held[rng.choice(np.flatnonzero(observed[:, column])), column] = True
@@ -185,6 +205,14 @@ def sweep(data: Data, model: Model) -> Model:
         prior=np.maximum(-energy / n_space, model.smallest),
         noise=max(float(noise), model.smallest),
     )
+
+
+def principal(data: Data, model: Model) -> Principal:
+    """Rotate `model` to the principal axes of its loadings, and say which modes to trust."""
+    _, _, Wt = linalg.svd(model.loadings[:, 1:], full_matrices=False)
+    loadings, _, variance = update_loadings(data, model.rotated(Wt.T))
+    energy = np.sum(loadings[:, 1:] ** 2, axis=0)
+    return Principal(loadings, variance, int(np.sum(energy > variance[1:].sum(axis=1))))
 
 
 def update_loadings(

@@ -10,7 +10,15 @@ from rom.dynamics.hamiltonian import HamiltonianODE
 from rom.dynamics.hankel import delays
 from rom.dynamics.invariant_ode import InvariantODE
 from rom.dynamics.kernel import KernelModel
-from rom.dynamics.library import ConcatLibrary, FourierLibrary, Library, PolynomialLibrary
+from rom.dynamics.library import (
+    ChosenLibrary,
+    ConcatLibrary,
+    FourierLibrary,
+    FunctionLibrary,
+    Library,
+    PolynomialLibrary,
+    ProductLibrary,
+)
 from rom.dynamics.lim import LinearInverseModel
 from rom.dynamics.local import LocalModel
 from rom.dynamics.low_rank import LowRankODE
@@ -39,6 +47,7 @@ __all__ = [
     "DMD",
     "NVAR",
     "AffineOperatorInference",
+    "ChosenLibrary",
     "Closure",
     "ConcatLibrary",
     "ContractiveODE",
@@ -49,6 +58,7 @@ __all__ = [
     "DissipativeODE",
     "EchoState",
     "FourierLibrary",
+    "FunctionLibrary",
     "HamiltonianODE",
     "InterpolatedOperatorInference",
     "InvariantODE",
@@ -63,6 +73,7 @@ __all__ = [
     "OptimisedDMD",
     "PolynomialLibrary",
     "PortHamiltonianODE",
+    "ProductLibrary",
     "RecurrentModel",
     "SINDy",
     "SeasonalModel",

@@ -104,7 +104,7 @@ def gradient(loss: Loss, parameters: list[Array], data: list[Array]) -> list[Arr
     """Gradient of the loss by every number of the network, zero weights included."""
     import torch
 
-    from rom.dynamics.shooting import _one_thread
+    from rom.dynamics.training import _one_thread
 
     tensors = [torch.tensor(value, requires_grad=True) for value in parameters]
     with _one_thread():
@@ -116,7 +116,7 @@ def refit(
     parameters: list[Array], loss: Loss, train: Any, held_out: Any, *, max_iter: int = REFIT
 ) -> tuple[list[Array], float]:
     """Fit the living weights and the biases; give the held-out loss too."""
-    from rom.dynamics.shooting import minimise
+    from rom.dynamics.training import minimise
 
     masks = [weight != 0 for weight in parameters[::2]]
     outcome = minimise(

@@ -130,6 +130,11 @@ class EchoState(RowDynamics):
         self.ridge = ridge
         self.random_state = random_state
 
+    @property
+    def states_per_row(self) -> int:
+        """States that a row holds, the newest first."""
+        return self.n_delays
+
     def _fit(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> None:

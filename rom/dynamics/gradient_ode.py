@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from rom import checks
 from rom.base import Polynomial
 from rom.dynamics.networks import check_hidden, effective, forward, initial, multipliers
-from rom.dynamics.structured import MAX_ANGLE, NEGLIGIBLE, TRUSTED, StructuredODE
+from rom.dynamics.stages import NEGLIGIBLE
+from rom.dynamics.structured import MAX_ANGLE, TRUSTED, StructuredODE
 
 Array = NDArray[np.float64]
 
@@ -164,10 +165,10 @@ class GradientODE(StructuredODE):
         return [K, g, *self._initial(check_random_state(self.random_state)), *structure]
 
     def _train(self, start: list[Array], stages: list[Any]) -> list[Array]:
-        """The parameters trained, or the start, unless training is clearly better held out.
+        """The parameters trained if clearly better held out than the start, which is simpler.
 
-        Better by more than one standard error of the mean over the windows, in shorter steps than
-        trained with: an error of the steps that training has learned to make up for is no merit.
+        In shorter steps than trained with: an error of the steps that training has learned to make
+        up for is no merit.
         """
         import torch
 
@@ -181,8 +182,7 @@ class GradientODE(StructuredODE):
             np.array([float(judge(tensors, *window)) for window in zip(*data, strict=True)])
             for tensors in ([torch.tensor(p) for p in found] for found in (start, trained))
         )
-        gain = np.nan_to_num(before, nan=np.inf) - after
-        return trained if gain.mean() * len(gain) ** 0.5 > gain.std() else start
+        return trained if clearly_better(after, before) else start
 
     def _keep(self, parameters: list[Array], x: Array) -> None:
         energy, _, structure = self._parts(np, parameters)
@@ -210,6 +210,28 @@ class GradientODE(StructuredODE):
             slope += self._excess(x) ** 2 / (1 + self._excess(x)) * x
         slope = slope @ self._M().T + self._f(inputs)
         return np.asarray(self.scale_ * self.speed_ * slope)
+
+
+def clearly_better(errors: Array, simpler: Array) -> bool:
+    """Whether a model's mean error is below a simpler one's by more than its own standard error.
+
+    Parameters
+    ----------
+    errors, simpler : ndarray, shape (n_windows,)
+        Errors of both models on the same windows; a NaN is worse than any number.
+
+    References
+    ----------
+    Breiman, Friedman, Olshen & Stone (1984), "Classification and Regression Trees", sec. 3.4.3.
+
+    Examples
+    --------
+    >>> errors = np.array([1.0, 2.0, 3.0, 2.0])
+    >>> [clearly_better(errors, errors + gain) for gain in (0.3, 0.4)]
+    [False, True]
+    """
+    most = errors.mean() + errors.std() / len(errors) ** 0.5
+    return bool(np.nan_to_num(simpler, nan=np.inf).mean() > most)
 
 
 def symmetric_solution(x: Array, y: Array) -> tuple[Array, Array]:

@@ -33,8 +33,8 @@ class HamiltonianODE(GradientODE):
     :class:`rom.CotangentLift` gives them; the flow is symplectic and conserves H, whatever the
     parameters. H is a quadratic form, found first, by least squares on time derivatives, plus a
     tanh network that starts at zero, both then trained on slopes and on short runs. What training
-    gave is kept if it is better on the runs held out by more than a standard error: where the
-    motion is linear, the network goes.
+    gave is kept if it is better on the runs held out by more than a standard error: where motion is
+    linear, or nearly so, the network goes.
 
     Where H is not a positive definite form plus a (bounded) network, it gets a wall past one and a
     half times the largest training state, growing with the cube of the distance; where there are

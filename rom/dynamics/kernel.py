@@ -109,7 +109,7 @@ class KernelModel(RowDynamics):
         self.ridge = ridge
 
     def _fit(self, Z: Array, y: Array, u: Array | None) -> None:
-        newest = newest_targets(y, Z.shape[1], self._span(), needed_by="KernelModel")
+        newest = newest_targets(y, Z.shape[1], self.states_per_row, needed_by="KernelModel")
         rank, x = self._rank(), self._seen(Z, u)
         unit = np.full(x.shape[1], Z[:, :rank].std(axis=0).max())
         if u is not None:
@@ -129,20 +129,21 @@ class KernelModel(RowDynamics):
         similar = _matern(cdist(self._seen(Z, u) / self.scale_, self.centres_))
         kept = Z[:, : self._rank()] @ persistence(len(self.low_), self._rank()).T
         newest = np.clip(kept + similar @ self.coef_, self.low_, self.high_)
-        return move_on(Z, newest, self._span())
+        return move_on(Z, newest, self.states_per_row)
 
     def _seen(self, Z: Array, u: Array | None) -> Array:
         """The states that the kernel compares, the newest first, and the inputs."""
-        blocks = Z.reshape(len(Z), self._span(), -1)[:, :: self.stride]
+        blocks = Z.reshape(len(Z), self.states_per_row, -1)[:, :: self.stride]
         seen = blocks.reshape(len(Z), -1)
         return seen if u is None else np.concatenate([seen, u], axis=1)
 
-    def _span(self) -> int:
-        """States that a row holds."""
+    @property
+    def states_per_row(self) -> int:
+        """States that a row holds, the newest first."""
         return (self.n_delays - 1) * self.stride + 1
 
     def _rank(self) -> int:
-        return self.n_features_in_ // self._span()
+        return self.n_features_in_ // self.states_per_row
 
 
 def _matern(distance: Array) -> Array:

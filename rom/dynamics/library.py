@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +30,13 @@ def powers(n: int, degree: int) -> NDArray[np.int64]:
 def monomials(Z: NDArray[np.float64], exponents: NDArray[np.int64]) -> NDArray[np.float64]:
     """Values (n_time, n_terms) of the monomials with these exponents (n_terms, n)."""
     columns = np.ascontiguousarray(Z.T)  # one variable, and one term, at a stretch of memory
-    values = np.ones((len(exponents), len(Z)))
-    terms, variables = np.nonzero(exponents)
-    power = exponents[terms, variables]
+    lead = (exponents > 0).argmax(axis=1)
+    values = columns[lead]
+    values[~exponents.any(axis=1)] = 1.0
+    rest = exponents.copy()
+    rest[np.arange(len(rest)), lead] -= 1
+    terms, variables = np.nonzero(rest > 0)
+    power = rest[terms, variables]
     for i, j in zip(terms.repeat(power).tolist(), variables.repeat(power).tolist(), strict=True):
         values[i] *= columns[j]
     return values.T
@@ -53,7 +58,10 @@ def monomial_names(
 
 
 class Library(BaseEstimator, ABC):
-    """A list of candidate terms of ``n`` variables; ``a + b`` has the terms of both.
+    """A list of candidate terms of ``n`` variables.
+
+    ``a + b`` has the terms of both, ``a * b`` each term of one times each of the other, and
+    ``a.of(0, 2)`` the terms of some of the variables.
 
     A library holds no data. It writes ``terms``, ``names`` and ``exponents``, all three in the
     same order of terms. The variables are the latent coordinates and, after them, the inputs.
@@ -73,6 +81,13 @@ class Library(BaseEstimator, ABC):
 
     def __add__(self, other: Library) -> ConcatLibrary:
         return ConcatLibrary(self, other)
+
+    def __mul__(self, other: Library) -> ProductLibrary:
+        return ProductLibrary(self, other)
+
+    def of(self, *variables: int) -> ChosenLibrary:
+        """The terms of some of the variables only, given by their places."""
+        return ChosenLibrary(self, variables)
 
 
 class PolynomialLibrary(Library):
@@ -188,3 +203,140 @@ class ConcatLibrary(Library):
         """Powers of the variables, or None where one of the two is no polynomial."""
         first, second = self.first.exponents(n), self.second.exponents(n)
         return None if first is None or second is None else np.concatenate([first, second])
+
+
+class ProductLibrary(Library):
+    """Each term of one library times each of another; what ``first * second`` makes.
+
+    A product that comes twice is kept once.
+
+    Parameters
+    ----------
+    first, second : Library
+
+    Examples
+    --------
+    A linear equation whose coefficients depend on a third variable, an angle.
+
+    >>> library = PolynomialLibrary(1).of(0, 1) * (PolynomialLibrary(0) + FourierLibrary().of(2))
+    >>> library.names(["x", "y", "a"])
+    ['', 'sin(a)', 'cos(a)', 'x', 'x sin(a)', 'x cos(a)', 'y', 'y sin(a)', 'y cos(a)']
+    """
+
+    def __init__(self, first: Library, second: Library) -> None:
+        self.first = first
+        self.second = second
+
+    def terms(self, Z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values of the products, (n_time, n_terms)."""
+        return self._products(Z)[:, self._kept(Z.shape[1])]
+
+    def names(self, variables: list[str], *, latex: bool = False) -> list[str]:
+        """Names of the products."""
+        exponents = self.exponents(len(variables))
+        if exponents is not None:
+            return monomial_names(variables, exponents, latex=latex)
+        parts = (library.names(variables, latex=latex) for library in (self.first, self.second))
+        names = [" ".join(filter(None, pair)) for pair in product(*parts)]
+        return [names[k] for k in self._kept(len(variables))]
+
+    def exponents(self, n: int) -> NDArray[np.int64] | None:
+        """Powers of the variables, or None where one of the two is no polynomial."""
+        first, second = self.first.exponents(n), self.second.exponents(n)
+        if first is None or second is None:
+            return None
+        return (first[:, None] + second).reshape(-1, n)[self._kept(n)]
+
+    def _products(self, Z: NDArray[np.float64]) -> NDArray[np.float64]:
+        first, second = self.first.terms(Z), self.second.terms(Z)
+        return (first[:, :, None] * second[:, None]).reshape(len(Z), -1)
+
+    def _kept(self, n: int) -> NDArray[np.intp]:
+        """Places of the products that are not an earlier one: by their values at some points."""
+        points = np.random.default_rng(0).uniform(0.5, 1.5, (4, n))
+        _, first = np.unique(self._products(points).round(9), axis=1, return_index=True)
+        return np.sort(first)
+
+
+class ChosenLibrary(Library):
+    """The terms of a library in some of the variables; what ``library.of(0, 2)`` makes.
+
+    Parameters
+    ----------
+    library : Library
+    variables : sequence of int
+        Their places among the latent coordinates and, after them, the inputs.
+
+    Examples
+    --------
+    >>> PolynomialLibrary(2, include_bias=False).of(1).names(["x", "y"])
+    ['y', 'y^2']
+    """
+
+    def __init__(self, library: Library, variables: Sequence[int]) -> None:
+        self.library = library
+        self.variables = variables
+
+    def terms(self, Z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values of the terms, (n_time, n_terms)."""
+        return self.library.terms(Z[:, self._places(Z.shape[1])])
+
+    def names(self, variables: list[str], *, latex: bool = False) -> list[str]:
+        """Names of the terms."""
+        chosen = [variables[i] for i in self._places(len(variables))]
+        return self.library.names(chosen, latex=latex)
+
+    def exponents(self, n: int) -> NDArray[np.int64] | None:
+        """Powers of all `n` variables, or None where the library is no polynomial."""
+        places = self._places(n)
+        inner = self.library.exponents(len(places))
+        if inner is None:
+            return None
+        exponents = np.zeros((len(inner), n), dtype=np.int64)
+        exponents[:, places] = inner
+        return exponents
+
+    def _places(self, n: int) -> list[int]:
+        places = list(self.variables)
+        if not places or len(set(places)) < len(places) or not set(places) <= set(range(n)):
+            raise ValueError(
+                f"variables must be different places from 0 to {n - 1}, one or more, but they are "
+                f"{places}."
+            )
+        return places
+
+
+class FunctionLibrary(Library):
+    """Functions of one variable, of each variable in turn.
+
+    Parameters
+    ----------
+    functions : mapping of str to callable
+        By their names, in which ``{}`` stands for the variable. Each maps an array of values of
+        the variable to as many values of the term. NumPy's own functions can be saved.
+
+    Examples
+    --------
+    >>> library = FunctionLibrary({"exp({})": np.exp, "|{}|": np.abs})
+    >>> library.names(["x", "y"])
+    ['exp(x)', 'exp(y)', '|x|', '|y|']
+    >>> library.terms(np.array([[0.0, -2.0]])).round(3)
+    array([[1.   , 0.135, 0.   , 2.   ]])
+    """
+
+    def __init__(self, functions: Mapping[str, Callable[..., NDArray[np.float64]]]) -> None:
+        self.functions = functions
+
+    def terms(self, Z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values of the functions, (n_time, n_terms)."""
+        if not self.functions:
+            raise ValueError("functions must hold at least one, but it is empty.")
+        return np.concatenate([function(Z) for function in self.functions.values()], axis=1)
+
+    def names(self, variables: list[str], *, latex: bool = False) -> list[str]:
+        """Names such as ``exp(x)``."""
+        return [name.format(variable) for name in self.functions for variable in variables]
+
+    def exponents(self, n: int) -> None:
+        """None: a function is no monomial."""
+        return None

@@ -137,6 +137,11 @@ class LocalModel(RowDynamics):
         """That of the model."""
         return self._model().time
 
+    @property
+    def states_per_row(self) -> int:
+        """States that a row holds, the newest first."""
+        return self.n_delays
+
     def _fit(self, Z: Array, y: Array, u: Array | None) -> None:
         self._check_grid(Z, y)
         rng = check_random_state(self.random_state)

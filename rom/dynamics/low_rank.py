@@ -188,7 +188,7 @@ class LowRankODE(SmallODE):
         """Minimise over cores and biases, in bases that stay."""
         import torch
 
-        from rom.dynamics.shooting import minimise
+        from rom.dynamics.training import minimise
 
         bases = [(torch.tensor(layer.left), torch.tensor(layer.right)) for layer in layers]
         loss, train, held = stage
@@ -253,7 +253,7 @@ def _descent(layers: list[Layer], stage: Any) -> tuple[list[Array], list[Array]]
     """Gradients G V and Gᵀ U of the loss, where G is that by a layer's whole weight matrix."""
     import torch
 
-    from rom.dynamics.shooting import _one_thread
+    from rom.dynamics.training import _one_thread
 
     loss, train, _ = stage
     parts, moves = [], []

@@ -60,34 +60,29 @@ def recipe(exponents: Integers, n_targets: int) -> Recipe:
 
 
 def fill(recipe: Recipe, Z: Array, Y: Array, roots: Array, tile: Array) -> None:
-    """Write monomials and targets, a column for each row of `Z`, to a `tile` (n_places, n_time).
+    """Write monomials and targets, a column for each row of `Z`, to a `tile`.
 
-    They are multiplied by `roots` (n_time,), where that is not empty.
+    It has `n_places` rows and, after them, room for the variables (n_places + n, n_time or more).
+    Monomials and targets are multiplied by `roots` (n_time,), where that is not empty.
     """
     n, n_terms = len(Z), recipe.n_terms
-    n_targets = Y.shape[1]
-    variables = np.empty((Z.shape[1], n))
     for j in range(Z.shape[1]):
-        variable = variables[j]
+        variable = tile[recipe.n_places + j]
         for k in range(n):
             variable[k] = Z[k, j]
-    for j in range(n_targets):
-        target = tile[n_terms + j]
-        for k in range(n):
-            target[k] = Y[k, j]
     for i in recipe.order:
         term = tile[i]
-        if recipe.parent[i] < 0:
-            term[:n] = 1.0
+        if recipe.parent[i] < 0:  # the constant, which all others come from
+            for k in range(n):
+                term[k] = roots[k] if len(roots) else 1.0
             continue
-        parent, variable = tile[recipe.parent[i]], variables[recipe.factor[i]]
+        parent, variable = tile[recipe.parent[i]], tile[recipe.n_places + recipe.factor[i]]
         for k in range(n):
             term[k] = parent[k] * variable[k]
-    if len(roots):
-        for i in range(n_terms + n_targets):
-            term = tile[i]
-            for k in range(n):
-                term[k] *= roots[k]
+    for j in range(Y.shape[1]):
+        target = tile[n_terms + j]
+        for k in range(n):
+            target[k] = Y[k, j] * roots[k] if len(roots) else Y[k, j]
 
 
 def add_products(
@@ -151,12 +146,24 @@ def add_rows(
     total: Array,
 ) -> None:
     """Add the products of all monomials and targets, summed over rows, to `total`."""
-    tile = np.zeros((recipe.n_places + 3, TILE))  # a group of four may reach past the last row
+    tile = np.zeros((recipe.n_places + Z.shape[1] + 3, TILE))  # a group of four may reach past it
     size = recipe.n_terms + Y.shape[1]
     for start in range(0, len(Z), TILE):
         rows = slice(start, min(start + TILE, len(Z)))
         fill_tile(recipe, Z[rows], Y[rows], roots[rows], tile)
         add_tile(lefts, firsts, size, tile, rows.stop - rows.start, total)
+
+
+def largest_square_of(Z: Array) -> tuple[float, float]:
+    """The largest sum of squares of a row; and the sum of all, finite only if they are."""
+    largest = total = 0.0
+    for i in range(len(Z)):
+        square = 0.0
+        for j in range(Z.shape[1]):
+            square += Z[i, j] * Z[i, j]
+        total += square
+        largest = max(largest, square)
+    return largest, total
 
 
 def compiled(loop: Callable[..., Any], signature: Any = None, **options: Any) -> Callable[..., Any]:
@@ -181,5 +188,8 @@ add_tile = compiled(
     add_products,
     types.void(*GROUPS, types.int64, TILE_TYPE, types.int64, types.float64[::1]),
     fastmath={"reassoc", "contract"},
+)
+largest_square = compiled(
+    largest_square_of, types.UniTuple(types.float64, 2)(READ_2D), fastmath={"reassoc", "contract"}
 )
 add_all = compiled(add_rows, types.void(*ROWS[:4], *GROUPS, types.float64[::1]))

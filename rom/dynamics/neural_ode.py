@@ -17,8 +17,11 @@ from rom.data.trajectory import segments
 from rom.dynamics.invariants import QuadraticInvariants, quadratic_invariants
 from rom.dynamics.networks import check_hidden, effective, forward, initial
 from rom.dynamics.stages import (
+    NEGLIGIBLE,
     Matching,
+    fastest_rate,
     hold_out,
+    input_scale,
     longest,
     runs,
     slope_matching,
@@ -129,7 +132,8 @@ class NeuralODE(Dynamics):
         Mean of training states and inputs; what they are divided by: the largest standard
         deviation of a coordinate for states, its own for each input.
     slope_scale_ : ndarray, shape (n_targets,)
-        Root mean square of the training slopes, which the network's output is in units of.
+        Root mean square of the training slopes, which the network's output is in units of; of a
+        coordinate that hardly changes, a millionth of the largest.
     radius_ : float
         Where the pull begins, in standardised distance; infinite where the targets given are not
         slopes of all coordinates.
@@ -395,14 +399,14 @@ class NeuralODE(Dynamics):
         self, Z: NDArray[np.float64], x: NDArray[np.float64], slopes: NDArray[np.float64]
     ) -> float:
         """Set what states, inputs and slopes are divided by; return the fastest rate of a state."""
-        rank = Z.shape[1]
-        deviation, slope = x.std(axis=0), np.sqrt((slopes**2).mean(axis=0))
-        self.mean_, self.scale_ = x.mean(axis=0), _nonzero(deviation)
-        self.slope_scale_ = _nonzero(slope)
-        self.scale_[:rank] = deviation[:rank].max() or 1.0
-        if len(slope) != rank:
+        rank, size = Z.shape[1], np.sqrt((slopes**2).mean(axis=0))
+        self.mean_ = x.mean(axis=0)
+        self.scale_ = np.append(np.full(rank, Z.std(axis=0).max() or 1.0), input_scale(x[:, rank:]))
+        if len(size) != rank:  # each target has a unit of its own
+            self.slope_scale_ = np.where(size > 0, size, 1.0)
             return 0.0
-        return float((slope / _nonzero(deviation[:rank])).max())
+        self.slope_scale_ = np.maximum(size, NEGLIGIBLE * size.max() or 1.0)
+        return fastest_rate(Z, slopes)
 
     def _set_pull(self, x: NDArray[np.float64], rate: float) -> None:
         largest = float(np.linalg.norm(x[:, : self.n_features_in_], axis=1).max())
@@ -422,11 +426,6 @@ class NeuralODE(Dynamics):
         if self.invariants_ is not None:
             slopes = self._invariants().tangent(slopes, Z)
         return slopes
-
-
-def _nonzero(scale: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scales to divide by: 1 where a column does not vary."""
-    return np.where(scale > 0, scale, 1.0)
 
 
 def _device(name: str) -> str:

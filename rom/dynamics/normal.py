@@ -167,16 +167,20 @@ def polynomial_normals(
     roots = np.empty(0) if weights is None else np.sqrt(weights)
     found = _products(exponents, n_targets, len(Z))
 
+    def count(rows: slice) -> float:
+        return float(rows.stop - rows.start if weights is None else weights[rows].sum())
+
     def compiled(rows: slice) -> Array:
         assert found is not None
-        total = np.zeros(found.n_products)
+        total = np.zeros(found.n_products + 1)
+        total[-1] = count(rows)
         moments.add_all(recipe, Z[rows], Y[rows], roots[rows], found.lefts, found.firsts, total)
         return total[found.place]
 
     def by_blas(rows: slice) -> Array:
         total = np.zeros((n_terms + n_targets,) * 2)
         width = max(256, BLOCK_BYTES // (8 * recipe.n_places))
-        tile = np.empty((recipe.n_places, width))
+        tile = np.empty((recipe.n_places + Z.shape[1], width))
         for start in range(rows.start, rows.stop, width):
             part = slice(start, min(start + width, rows.stop))
             moments.fill_tile(recipe, Z[part], Y[part], roots[part], tile)
@@ -190,8 +194,10 @@ def polynomial_normals(
     else:
         recipe = moments.recipe(found.exponents, n_targets)
         totals = in_threads(compiled, blocks)
-    counts = [float(b.stop - b.start if weights is None else weights[b].sum()) for b in blocks]
-    return [_unpack(T, n_terms, n, None) for T, n in zip(totals, counts, strict=True)]
+    return [
+        _unpack(total, n_terms, count(rows), None)
+        for total, rows in zip(totals, blocks, strict=True)
+    ]
 
 
 def _products(exponents: NDArray[np.int64], n_targets: int, n_rows: int) -> Products | None:

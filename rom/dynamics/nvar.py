@@ -96,7 +96,7 @@ class NVAR(RowDynamics):
     def _fit(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> None:
-        newest = newest_targets(y, Z.shape[1], self._span(), needed_by="NVAR")
+        newest = newest_targets(y, Z.shape[1], self.states_per_row, needed_by="NVAR")
         present = persistence(newest.shape[1], self._rank())
         coef = ridge(self._terms(Z, u), newest - Z[:, : self._rank()] @ present.T, self.ridge)
         coef[:, self._linear_terms()] += present
@@ -105,23 +105,24 @@ class NVAR(RowDynamics):
     def _predict(
         self, Z: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> NDArray[np.float64]:
-        return move_on(Z, self._terms(Z, u) @ self.coef_.T, self._span())
+        return move_on(Z, self._terms(Z, u) @ self.coef_.T, self.states_per_row)
 
     def _terms(self, Z: NDArray[np.float64], u: NDArray[np.float64] | None) -> NDArray[np.float64]:
         seen = Z[:, self._seen()]
         variables = seen if u is None else np.concatenate([seen, u], axis=1)
         return monomials(variables, self._exponents())
 
-    def _span(self) -> int:
-        """States that a row holds."""
+    @property
+    def states_per_row(self) -> int:
+        """States that a row holds, the newest first."""
         return (self.n_delays - 1) * self.stride + 1
 
     def _rank(self) -> int:
-        return self.n_features_in_ // self._span()
+        return self.n_features_in_ // self.states_per_row
 
     def _seen(self) -> NDArray[np.intp]:
         """Columns of a row that the polynomial sees."""
-        columns = np.arange(self.n_features_in_).reshape(self._span(), -1)
+        columns = np.arange(self.n_features_in_).reshape(self.states_per_row, -1)
         return columns[:: self.stride].ravel()
 
     def _exponents(self) -> NDArray[np.int64]:

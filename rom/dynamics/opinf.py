@@ -148,6 +148,7 @@ class OperatorInference(PolynomialInference):
         model.n_features_in_ = len(given[letters[0]])
         model.n_inputs_ = given["B"].shape[1] if "B" in given else 0
         variable_names(names, model.n_features_in_, model.n_inputs_)  # checks them
+        model.input_range_ = np.outer([-np.inf, np.inf], np.ones(model.n_inputs_))
         model.dt_, model.bound_, model.normal_ = float("nan"), float(bound), None
         for letter in LETTERS:
             setattr(model, f"{letter}_", given.get(letter))

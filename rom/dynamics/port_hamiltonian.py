@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from rom.dynamics.gradient_ode import NEGLIGIBLE, GradientODE
+from rom.dynamics.gradient_ode import GradientODE
 from rom.dynamics.hamiltonian import canonical, check_pairs
+from rom.dynamics.stages import NEGLIGIBLE
 
 Array = NDArray[np.float64]
 

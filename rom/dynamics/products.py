@@ -38,7 +38,7 @@ class Products(NamedTuple):
     n_products: int
     place: Integers
     """(n_terms + n_targets, n_terms + n_targets) of those asked for: where in the products of all
-    groups, one after the other, that of two rows is."""
+    groups, one after the other, that of two rows is; after them all stands the number of rows."""
 
 
 def half(exponents: Integers, n_targets: int) -> Products:
@@ -85,6 +85,7 @@ def folded(exponents: Integers, n_targets: int) -> Products | None:
     last = factors[order[::SIDE], -1]
     firsts = np.full(len(lefts), n_terms)  # targets are multiplied with targets
     firsts[: len(last)] = np.searchsorted(factors[:, 0], last)
+    firsts[0] = 1  # the constant with itself is known
     start, n_products = _starts(firsts, size)
     position = np.empty(size, np.int64)  # of rows among the left ones
     position[order] = np.arange(n_terms)
@@ -97,6 +98,7 @@ def folded(exponents: Integers, n_targets: int) -> Products | None:
     place[i, j] = place[j, i] = _place(start, firsts, position[left], right)
     i, j = np.mgrid[:size, n_terms:size].reshape(2, -1)
     place[i, j] = place[j, i] = _place(start, firsts, position[i], j)
+    place[0, 0] = n_products
 
     powers = (factors[:, :, None] == np.arange(1, n + 1)).sum(axis=1)
     asked = np.append(rank[tuple(_factors(exponents, degree).T)], np.arange(n_terms, size))

@@ -149,6 +149,11 @@ class RecurrentModel(Dynamics):
         self.patience = patience
         self.random_state = random_state
 
+    @property
+    def states_per_row(self) -> int:
+        """States that a row holds, the newest first."""
+        return self.n_delays
+
     def _fit_series(self, series: Series) -> None:
         pieces = segments(series.t, series.trajectory)
         now, newest = self._targets(series, pieces)
@@ -223,7 +228,7 @@ class RecurrentModel(Dynamics):
         """Fit single steps, or runs of `steps`; data are those to train on and those held out."""
         import torch
 
-        from rom.dynamics.shooting import minimise
+        from rom.dynamics.training import minimise
 
         rank = self._rank()
         gain = torch.tensor(self.change_scale_ / self.scale_[:rank]) if steps else None

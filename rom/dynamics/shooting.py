@@ -15,40 +15,7 @@ from torch import Tensor
 
 from rom.dynamics.invariants import QuadraticInvariants
 from rom.dynamics.networks import effective
-from rom.dynamics.training import (
-    CHECK_EVERY,
-    MAX_ITER,
-    NOT_FINITE,
-    STALLED,
-    Loss,
-    Outcome,
-    _one_thread,
-    descend,
-    minimise,
-)
-
-__all__ = [
-    "CHECK_EVERY",
-    "MAX_ITER",
-    "NOT_FINITE",
-    "STALLED",
-    "Loss",
-    "Model",
-    "Outcome",
-    "_one_thread",
-    "descend",
-    "minimise",
-    "network",
-    "on_tangent",
-    "run_loss",
-    "scaled",
-    "shake",
-    "shoot",
-    "shoot_adaptively",
-    "slope_loss",
-    "weak_loss",
-]
-
+from rom.dynamics.training import Loss
 
 # The network, or what is made of it: takes the parameters and rows (n_rows, n_in).
 Model = Callable[[list[Tensor], Tensor], Tensor]

@@ -1,4 +1,4 @@
-"""What a network is trained on: slopes, test functions and short runs, cut out of trajectories."""
+"""What a network is trained on: slopes, test functions and short runs, and their scales."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from rom.dynamics.weak import OVERLAP, support_width, test_functions
 
 Array = NDArray[np.float64]
 Data = tuple[NDArray, ...]
+
+# Coordinates that spread less than this fraction of the widest determine nothing.
+NEGLIGIBLE = 1e-6
 
 
 class Matching(NamedTuple):
@@ -81,6 +84,24 @@ def slopes(series: Series, pieces: list[slice], name: str) -> tuple[NDArray[np.i
             f"but each of the {len(series.Z)} rows stands alone."
         )
     return rows, values
+
+
+def fastest_rate(Z: Array, slopes: Array) -> float:
+    """The largest rate of a coordinate, per unit of time: what its slopes are to its spread.
+
+    A coordinate that hardly spreads, and so may be nothing but rounding, is measured by the widest.
+    """
+    deviation = Z.std(axis=0)
+    widest = deviation.max() or 1.0
+    spread = np.where(deviation > NEGLIGIBLE * widest, deviation, widest)
+    return float((np.sqrt((slopes**2).mean(axis=0)) / spread).max())
+
+
+def input_scale(u: Array) -> Array:
+    """Standard deviations of columns (n_inputs,); 1 where one is no more than rounding makes it."""
+    deviation = u.std(axis=0)
+    rounding = len(u) * np.finfo(np.float64).eps * np.abs(u).max(axis=0)
+    return np.where(deviation > rounding, deviation, 1.0)
 
 
 def hold_out(pieces: list[slice], fraction: float, window: int) -> tuple[list[slice], list[slice]]:

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval
 from rom.base import Dynamics, Series
 from rom.data.derivative import derivative
 from rom.data.trajectory import segments, windows
-from rom.dynamics.stages import hold_out, row_numbers
+from rom.dynamics.stages import fastest_rate, hold_out, input_scale, row_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,8 +25,6 @@ Data = tuple[Array, Array, Array]
 
 # Runge–Kutta steps in training turn the fastest coordinate by at most this angle (radians).
 MAX_ANGLE = 0.3
-# Coordinates that spread less than this fraction of the widest determine nothing.
-NEGLIGIBLE = 1e-6
 # A structure that is only bounded with a pull at large states is left alone up to this many times
 # the largest training state.
 TRUSTED = 1.5
@@ -137,15 +135,11 @@ class StructuredODE(Dynamics):
         return rows, slopes
 
     def _set_units(self, series: Series, slopes: Array) -> None:
-        deviation = series.Z.std(axis=0)
-        self.mean_, self.scale_ = series.Z.mean(axis=0), float(deviation.max()) or 1.0
-        varies = deviation > NEGLIGIBLE * self.scale_
-        rates = np.sqrt((slopes**2).mean(axis=0)) / np.where(varies, deviation, self.scale_)
-        self.speed_ = float(rates.max()) or 1.0
+        self.mean_ = series.Z.mean(axis=0)
+        self.scale_ = float(series.Z.std(axis=0).max()) or 1.0
+        self.speed_ = fastest_rate(series.Z, slopes) or 1.0
         inputs = np.zeros((1, 0)) if series.u is None else series.u
-        deviation = inputs.std(axis=0)
-        self.input_mean_ = inputs.mean(axis=0)
-        self.input_scale_ = np.where(deviation > 0, deviation, 1.0)
+        self.input_mean_, self.input_scale_ = inputs.mean(axis=0), input_scale(inputs)
 
     def _standardised(self, Z: Array, u: Array | None) -> tuple[Array, Array]:
         inputs = np.zeros((len(Z), 0)) if u is None else u

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from rom import checks
 from rom.fom import periodic
@@ -83,10 +83,7 @@ class Burgers:
         x0, t = check_run(model, x0, t, (model.n,))
         rest = periodic.grid(model.n, model.length)
         inputs = checks.check_inputs(u, len(t))
-        forcing = None
-        if inputs is not None:
-            waves = np.arange(1, inputs.shape[1] + 1)[:, np.newaxis]
-            forcing = inputs @ np.sin(2 * np.pi / model.length * waves * rest.x.to_numpy())
+        forcing = None if inputs is None else inputs @ model.input_shapes(inputs.shape[1])
         linear = -model.viscosity * periodic.wavenumbers(model.n, model.length) ** 2
         return label(periodic.run(x0, t, model.length, linear, model.dt, forcing), t, rest)
 
@@ -95,6 +92,16 @@ class Burgers:
         rest = periodic.grid(self.n, self.length)
         wave = np.sin(2 * np.pi / self.length * rest.x.to_numpy())
         return rest.copy(data=amplitude * wave)
+
+    def input_shapes(self, n_inputs: int) -> NDArray[np.float64]:
+        """What a unit of each input adds to ``∂u/∂t``: the sines (n_inputs, n)."""
+        if n_inputs >= self.n // 2:
+            raise ValueError(
+                f"A grid of {self.n} points has {self.n // 2 - 1} sines, but u has {n_inputs} "
+                "inputs, one for each sine from the longest on."
+            )
+        waves = 2 * np.pi * np.arange(1, n_inputs + 1) / self.n
+        return np.asarray(np.sin(np.outer(waves, np.arange(self.n))))
 
     def coarser(self, factor: int) -> Coarse:
         """The same on `factor` times fewer points and steps; states by their Fourier modes."""

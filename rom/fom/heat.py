@@ -10,16 +10,18 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
+from rom import checks
 from rom.fom.coarse import Coarse, check_factor
 from rom.fom.states import check_count, check_positive, check_run, label, with_params
 
 
 @dataclass(frozen=True)
 class Heat:
-    """``∂q/∂t = κ ∂²q/∂x²`` on an interval whose ends are kept at zero.
+    """``∂q/∂t = κ ∂²q/∂x²`` on an interval whose ends are kept at zero, or at given values.
 
-    Discrete in space by second-order differences on `n` even interior points, ``dq/dt = A q``,
-    and solved exactly in time: sine waves are the eigenvectors of A.
+    Discrete in space by second-order differences on `n` even interior points,
+    ``dq/dt = A q + B u``, and solved exactly in time: sine waves are the eigenvectors of A. The
+    inputs u, where given, are the values at the ends: one for both, or the left's and the right's.
 
     Parameters
     ----------
@@ -42,6 +44,12 @@ class Heat:
     >>> q = model.simulate(model.initial_state(), np.linspace(0, 0.1, 3))
     >>> q.sizes
     Frozen({'time': 3, 'x': 63})
+
+    An end kept at 1 from the start, and one at 0: in the long run a straight line.
+
+    >>> q = model.simulate(np.zeros(63), [0.0, 5.0], u=[[1.0, 0.0], [1.0, 0.0]])
+    >>> bool(abs(q[1] - (1 - q.x)).max() < 1e-12)
+    True
     """
 
     diffusivity: float = 1.0
@@ -62,18 +70,34 @@ class Heat:
     ) -> xr.DataArray:
         """Run from state `x0` (n,), the state at ``t[0]``, to states (time, x) at times `t`.
 
-        The model takes no inputs `u`; `params` replaces parameters for this run.
+        `u` (n_time, 1 or 2) holds the values at the ends, piecewise linear between the times `t`;
+        `params` replaces parameters for this run.
         """
         model = with_params(self, params)
-        x0, t = check_run(model, x0, t, (model.n,), u)
-        decay = np.exp(np.multiply.outer(t - t[0], model.eigenvalues()))
-        return label(fft.idst(decay * fft.dst(x0, type=1), type=1), t, model._rest())
+        x0, t = check_run(model, x0, t, (model.n,))
+        inputs, waves = checks.check_inputs(u, len(t)), fft.dst(x0, type=1)
+        if inputs is None:
+            waves = np.exp(np.multiply.outer(t - t[0], model.eigenvalues())) * waves
+        else:
+            force = inputs @ fft.dst(model.input_shapes(inputs.shape[1]), type=1)
+            waves = model._driven(waves, t, force)
+        return label(fft.idst(waves, type=1), t, model._rest())
 
     def initial_state(self) -> xr.DataArray:
         """State (x,): the parabola ``x (length − x)``."""
         rest = self._rest()
         x = rest.x.to_numpy()
         return rest.copy(data=x * (self.length - x))
+
+    def input_shapes(self, n_inputs: int) -> NDArray[np.float64]:
+        """What a unit of each input adds to dq/dt: the columns of B, as rows (n_inputs, n)."""
+        if n_inputs not in (1, 2):
+            raise ValueError(
+                f"u must have one input for both ends, or one for each, but it has {n_inputs}."
+            )
+        ends = np.zeros((2, self.n))
+        ends[0, 0] = ends[1, -1] = self.diffusivity * ((self.n + 1) / self.length) ** 2
+        return ends if n_inputs == 2 else ends.sum(axis=0, keepdims=True)
 
     def coarser(self, factor: int) -> Coarse:
         """The same with a grid step `factor` times longer; states by their sine waves."""
@@ -86,6 +110,24 @@ class Heat:
         dx = self.length / (self.n + 1)
         angle = np.pi / 2 * np.arange(1, self.n + 1) / (self.n + 1)
         return -self.diffusivity * (2 / dx * np.sin(angle)) ** 2
+
+    def _driven(
+        self, start: NDArray[np.float64], t: NDArray[np.float64], force: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Sine waves (n_time, n) from `start` (n,), driven by `force` (n_time, n), linear between.
+
+        Over a step h, with z = h times the eigenvalue, ``first`` and ``second`` are the integrals
+        of ``exp((1 - s) z)`` and ``s exp((1 - s) z)`` from s = 0 to 1.
+        """
+        rate, waves = self.eigenvalues(), np.empty((len(t), self.n))
+        waves[0] = start
+        for i, h in enumerate(np.diff(t)):
+            z = h * rate
+            first = np.expm1(z) / z
+            second = (first - 1) / z
+            change = first * force[i] + second * (force[i + 1] - force[i])
+            waves[i + 1] = np.exp(z) * waves[i] + h * change
+        return waves
 
     def _rest(self) -> xr.DataArray:
         points = self.length / (self.n + 1) * np.arange(1, self.n + 1)

@@ -22,6 +22,14 @@ def wavenumbers(n: int, length: float) -> NDArray[np.float64]:
     return np.arange(n // 2 + 1, dtype=np.float64) * (2 * np.pi / length)
 
 
+def n_kept(n: int) -> int:
+    """How many modes products keep, of a real state on `n` points: those that none is aliased to.
+
+    Two modes below a third of `n` feed none that looks like one of them on the grid.
+    """
+    return (n - 1) // 3 + 1
+
+
 def run(
     x0: NDArray[np.float64],
     t: NDArray[np.float64],
@@ -33,12 +41,12 @@ def run(
     """States (n_time, n) at times `t` from `x0` (n,).
 
     `linear` (n // 2 + 1,) is L on the modes; `forcing` (n_time, n) is f at the times `t`, taken
-    as piecewise linear between them. Products drop modes past 2/3 of the highest, where they
-    would be aliased.
+    as piecewise linear between them. Products drop the modes from a third of the points on, to
+    which others are aliased.
     """
     n = len(x0)
     k = wavenumbers(n, length)
-    flux = np.where(np.arange(len(k)) <= n // 3, -0.5j * k, 0)
+    flux = np.where(np.arange(len(k)) < n_kept(n), -0.5j * k, 0)
     force = None if forcing is None else fft.rfft(forcing, axis=1)
 
     def nonlinear(s: float, v: NDArray[np.complex128]) -> NDArray[np.complex128]:

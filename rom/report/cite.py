@@ -28,7 +28,7 @@ PARTS = {
     "DissipativeODE": ("schlegel2015",),
     "EchoState": ("jaeger2001",),
     "FamilyPOD": ("lumley1967", "kunisch2001"),
-    "GappyPOD": ("everson1995", "beckers2003"),
+    "GappyPOD": ("everson1995", "beckers2003", "yu2009"),
     "GrassmannPOD": ("amsallem2008",),
     "HamiltonianODE": ("greydanus2019", "sharma2022"),
     "HyperReduction": ("chaturantabut2010", "drmac2016"),
@@ -92,8 +92,10 @@ def methods_used(model: ROM | None, data: xr.Dataset) -> dict[str, tuple[str, ..
             name = type(part).__name__
             if name in PARTS:
                 used[name] = PARTS[name]
+        if model.states_per_row > 1:
+            used["delay embedding"] = ("takens1981",)
         if model.dynamics_.time == "continuous":
-            used["Runge-Kutta method"] = ("dormand1980",)
+            used["Runge-Kutta method"] = ("dormand1980", "hairer1993")
     for figure, words, keys in CHECKS:
         if figure in data or figure in data.attrs:
             used[words] = keys

@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 MOST_LEADS = 400
 
 
+Draw = Callable[["FigureBase", "xr.Dataset"], None]
+
+
 class Panel(NamedTuple):
     """A picture of a check, under which heading it stands, and what it takes."""
 
     title: str
     section: str
     needs: tuple[str, ...]
-    draw: Callable[[FigureBase, xr.Dataset], None]
+    draw: Draw
     says: Callable[[xr.Dataset], str]
 
 
@@ -62,15 +65,48 @@ def _says_bound(data: xr.Dataset) -> str:
 
 
 def _says_bands(data: xr.Dataset) -> str:
-    a = data["band_radius"].attrs
     text = "Half-width of bands about the forecast that hold over the whole rollout at once."
-    if "coverage" in a:
-        text += (
-            f" Asked for {100 * a['level']:g} %, they held in {100 * a['coverage']:.1f} % of "
-            f"{a['n_test']} rollouts not used to set them (95 % interval "
-            f"{100 * a['coverage_low']:.1f} to {100 * a['coverage_high']:.1f} %)."
-        )
-    return text
+    return text + _held(data["band_radius"])
+
+
+def _says_cell_bands(data: xr.Dataset) -> str:
+    n = data.sizes["cell"]
+    cells = f"{n} cells, spread evenly, at once; the median over these" if n > 1 else "one cell"
+    return f"The same in the units of the data, for {cells}." + _held(data["cell_band_radius"])
+
+
+def _held(band: xr.DataArray) -> str:
+    a = band.attrs
+    if "coverage" not in a:
+        return ""
+    return (
+        f" Asked for {100 * a['level']:g} %, they held in {100 * a['coverage']:.1f} % of "
+        f"{a['n_test']} rollouts not used to set them (95 % interval "
+        f"{100 * a['coverage_low']:.1f} to {100 * a['coverage_high']:.1f} %)."
+    )
+
+
+def _shaded(curve: Draw, name: str) -> Draw:
+    """A curve by lead time, with its interval where there is one."""
+
+    def both(figure: FigureBase, data: xr.Dataset) -> None:
+        curve(figure, data)
+        if f"{name}_low" in data:
+            low, high = (data[f"{name}_{end}"].values for end in ("low", "high"))
+            figure.gca().fill_between(data["lead"], low, high, color=draw.MODEL, alpha=0.18, lw=0)
+
+    return both
+
+
+def _interval(data: xr.Dataset, name: str) -> str:
+    return " Shaded: 90 % intervals of a block bootstrap." if f"{name}_low" in data else ""
+
+
+def _cell_bands(figure: FigureBase, data: xr.Dataset) -> None:
+    """Half-width by lead time, the median over the cells of each variable."""
+    radius = data["cell_band_radius"].groupby("cell_variable").median()
+    few = radius.rename(cell_variable="coordinate").isel(coordinate=slice(MOST_COORDINATES))
+    draw.bands(figure, data[["lead"]].assign(band_radius=few))
 
 
 PANELS = (
@@ -140,6 +176,13 @@ PANELS = (
     ),
     Panel("Width of the bands", "Bands", ("band_radius",), draw.bands, _says_bands),
     Panel(
+        "Width of the bands on cells",
+        "Bands",
+        ("cell_band_radius",),
+        _cell_bands,
+        _says_cell_bands,
+    ),
+    Panel(
         "Coverage so far",
         "Bands",
         ("running_coverage",),
@@ -154,23 +197,25 @@ PANELS = (
         "Skill",
         ("skill",),
         draw.skill,
-        lambda d: (
-            "1 is perfect, 0 no better than the baseline."
-            + (" Shaded: 90 % intervals of a block bootstrap." if "skill_low" in d else "")
-        ),
+        lambda d: "1 is perfect, 0 no better than the baseline." + _interval(d, "skill"),
     ),
     Panel(
         "Anomaly correlation",
         "Skill",
         ("anomaly_correlation",),
-        draw.anomaly_correlation,
-        lambda d: "Of departures from the training mean, over space; 1 is perfect.",
+        _shaded(draw.anomaly_correlation, "anomaly_correlation"),
+        lambda d: (
+            "Of departures from the training mean, over space; 1 is perfect."
+            + _interval(d, "anomaly_correlation")
+        ),
     ),
     Panel(
         "Ensemble score",
         "Skill",
         ("crps",),
-        draw.crps,
-        lambda d: "Continuous ranked probability score: the lower, the better.",
+        _shaded(draw.crps, "crps"),
+        lambda d: (
+            "Continuous ranked probability score: the lower, the better." + _interval(d, "crps")
+        ),
     ),
 )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Most rows of a table of exponents.
 MOST_EXPONENTS = 6
 
+NOT_KNOWN = "not known"
+
 
 class Tile(NamedTuple):
     """A figure worth knowing first."""
@@ -159,12 +161,20 @@ def cost_table(data: xr.Dataset) -> Table | None:
     full, reduced = (float(data[f"{name}_seconds"].median()) for name in ("full", "reduced"))
     rows = [
         ("time of a run", _seconds(full), _seconds(reduced)),
-        ("operations", "", _number(attrs.get("reduced_flops"))),
-        ("memory", _bytes(attrs.get("full_bytes")), _bytes(attrs.get("reduced_bytes"))),
+        (
+            "operations",
+            _number(attrs.get("full_flops")) or NOT_KNOWN,
+            _number(attrs.get("reduced_flops")),
+        ),
+        (
+            "memory",
+            _bytes(attrs.get("full_bytes")) or NOT_KNOWN,
+            _bytes(attrs.get("reduced_bytes")),
+        ),
         ("time of the fit", "", _seconds(attrs.get("fit_seconds"))),
         ("runs that pay for it", "", _number(attrs.get("break_even_runs"))),
     ]
-    rows = [row for row in rows if any(row[1:])]
+    rows = [row for row in rows if any(cell and cell != NOT_KNOWN for cell in row[1:])]
     return Table(("", "full model", "reduced model"), rows) if rows else None
 
 

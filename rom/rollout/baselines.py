@@ -41,7 +41,7 @@ class Climate(NamedTuple):
         mean = model.latent_.mean(axis=0)
         return cls(
             mean=mean,
-            mean_row=model.compressor_.inverse_transform(mean[None]),
+            mean_row=model.from_latent(mean[None]),
             autocorrelation=lag_one_autocorrelation(model.latent_, pieces),
             dt=float(np.median(steps)) if len(steps) else 1.0,
             axis=axis,

@@ -1,4 +1,4 @@
-"""How far a skill score is to be trusted: intervals from blocks of starts drawn again."""
+"""How far a score is to be trusted: intervals from blocks of starts drawn again."""
 
 from __future__ import annotations
 
@@ -100,6 +100,39 @@ def skill_interval(
     cells = drawn + n * np.arange(n_resamples)[:, None]
     counts = np.bincount(cells.ravel(), minlength=n * n_resamples).reshape(-1, n).astype(np.float64)
     return _studentised(_block_sums(e, length), _block_sums(b, length), counts, level)
+
+
+def mean_interval(values: ArrayLike, *, level: float = 0.9) -> Interval:
+    """The interval of a mean over the starts, such as that of anomaly correlations.
+
+    As :func:`skill_interval` finds it, of a ratio to one.
+
+    Parameters
+    ----------
+    values : array_like, shape (n_start, n_lead)
+        Of starts in the order of their times.
+    level : float, default 0.9
+
+    Returns
+    -------
+    Interval
+        ``low`` and ``high`` (n_lead,). NaN where there are fewer than four starts, or a value is
+        not finite.
+
+    Raises
+    ------
+    ValueError
+        As :func:`skill_interval`.
+
+    Examples
+    --------
+    >>> low, high = mean_interval(np.random.default_rng(0).normal(3.0, size=(200, 1)))
+    >>> bool(low[0] < 3 < high[0]), bool(high[0] - low[0] < 0.5)
+    (True, True)
+    """
+    values = np.asarray(values, np.float64)
+    low, high = skill_interval(values, np.ones_like(values), level=level)
+    return Interval(1 - high, 1 - low)
 
 
 @np.errstate(invalid="ignore", divide="ignore", over="ignore")

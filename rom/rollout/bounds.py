@@ -1,10 +1,12 @@
 """Upper bounds on the error of a rollout that do not look at the truth.
 
 The lifted rollout is joined to a curve x(t), cubic between the times where the rollout was
-computed. Whatever the curve, the error obeys ``de/dt = DF(x) e + B(e, e) + F(x) - dx/dt``, so that
-what is certified includes the error of the integration in time. On each piece the residual and DF
-are polynomials in time; norms and largest eigenvalues are convex, and so never exceed the largest
-at the control points in Bernstein's basis: suprema over the piece, and no samples.
+computed. Whatever the curve, the error obeys ``de/dt = DF(x) e + B(e, e) + residual``, where the
+residual is how much dx/dt differs from the full equation at x, so that what is certified includes
+the error of the integration in time. Inputs run straight between the output times. On each piece
+the residual and DF are then polynomials in time; norms and largest eigenvalues are convex, and so
+never exceed the largest at the control points in Bernstein's basis: suprema over the piece, and no
+samples.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicHermiteSpline, CubicSpline
 from scipy.special import comb
 
+from rom import checks
 from rom.base import Dynamics
 from rom.rollout.certificate import OUTSIDE, Certificate, Split, features
 from rom.rollout.comparison import comparison
@@ -47,10 +50,14 @@ def certified_bound(
     run: Rollout,
     start: Array,
     *,
+    u: Array | None = None,
     start_error: float = 0.0,
     disturbance: float = 0.0,
 ) -> Bound:
     """Bound the error of a rollout against the exact solution of the full equation.
+
+    Of a partial differential equation that is the one discrete in space, and exact in time: what
+    a simulation of it errs in time is not in the bound.
 
     Errors e of a reduced state obey ``d|e|/dt <= μ |e| + b |e|² + δ`` on each short piece, where μ
     is the largest logarithmic norm of the full equation on it, and δ the largest residual. So over
@@ -63,11 +70,14 @@ def certified_bound(
     certificate : Certificate
         See :func:`rom.rollout.certificate.certify`.
     dynamics : Dynamics
-        The latent model, without inputs.
+        The latent model.
     run : Rollout
+        Of that model.
     start : ndarray, shape (n_space,)
         The full state that the rollout starts from, in the numbers of the compressor, less its
         mean.
+    u : ndarray, shape (n_time, n_inputs), optional
+        Inputs at the times of the run, of the full equation and of the model: linear in between.
     start_error : float, optional
         How far the true start may be from `start`, as a norm in the full equation's coordinates.
     disturbance : float, optional
@@ -102,13 +112,15 @@ def certified_bound(
     if missed > OUTSIDE * max(1.0, float(np.linalg.norm(start))):
         why = "The start holds waves that the full equation does not resolve."
         return Bound(error, "none", why)
-    t, z, slope = _curve(dynamics, run)
+    inputs = checks.check_inputs(u, len(run.t), n_inputs=dynamics.n_inputs_)
+    inputs = np.zeros((len(run.t), 0)) if inputs is None else inputs
+    t, z, slope, inputs = _curve(dynamics, run, inputs)
     n = (len(t) - 1) // PIECES + 1
     size = float(np.linalg.norm(certificate.centre + z @ certificate.modes, axis=1).max())
     slack = ROUNDING * size + start_error
     bounds = []
     for split in certificate.splits:
-        residual = _residuals(certificate, split, t, z, slope) + disturbance
+        residual = _residuals(certificate, split, t, z, slope, inputs) + disturbance
         growth = _growth(certificate, split, t, z, slope)
         at_start = np.array([np.linalg.norm(first[part]) for part in split.parts]) + slack
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is no bound
@@ -116,39 +128,50 @@ def certified_bound(
         bounds.append(np.linalg.norm(path[::PIECES], axis=1))
     apart = np.linalg.norm((run.z[:n] - z[::PIECES]) @ certificate.modes, axis=1)
     error[:n] = certificate.reach * ((1 + ROUNDING) * np.min(bounds, axis=0) + apart)
-    return Bound(
-        error,
-        "certified",
-        "It follows from the full equation, its residual and its logarithmic norm.",
-    )
+    why = "It follows from the full equation, its residual and its logarithmic norm"
+    if disturbance:
+        why += ", and from how much of the truth that equation is said to leave out"
+    return Bound(error, "certified", f"{why}.")
 
 
-def _curve(dynamics: Dynamics, run: Rollout) -> tuple[Array, Array, Array]:
-    """Times, states and slopes, :data:`PIECES` to an output interval, as far as there are states.
+def _curve(dynamics: Dynamics, run: Rollout, u: Array) -> tuple[Array, Array, Array, Array]:
+    """Times, states, slopes and inputs, :data:`PIECES` to an output interval, as far as they go.
 
-    Those of the model run again, or, of a discrete one, of a spline.
+    States are those of the model run again, or, of a discrete one, of a spline.
     """
     n = int(np.isfinite(run.z).all(axis=1).sum())
-    fine = np.interp(np.arange((n - 1) * PIECES + 1) / PIECES, np.arange(n), run.t[:n])
+    t, places = run.t[:n], np.arange(PIECES) / PIECES
+    fine = np.append(_between(t[:, None], places), t[-1])
+    u = np.concatenate([_between(u[:n], places), u[n - 1 : n]])
     if n == 1:
-        return fine, run.z[:1], np.zeros_like(run.z[:1])
+        return fine, run.z[:1], np.zeros_like(run.z[:1]), u
     if dynamics.time == "discrete":
-        spline = CubicSpline(fine[::PIECES], run.z[:n])
-        return fine, spline(fine), spline(fine, 1)
-    z = rollout(dynamics, run.z[0], fine, bound=np.inf, throw=False).z
+        spline = CubicSpline(t, run.z[:n])
+        return fine, spline(fine), spline(fine, 1), u
+    given = u if u.shape[1] else None
+    z = rollout(dynamics, run.z[0], fine, u=given, bound=np.inf, throw=False).z
     n = (int(np.isfinite(z).all(axis=1).sum()) - 1) // PIECES * PIECES + 1
-    return fine[:n], z[:n], dynamics.predict(z[:n])
+    slope = dynamics.predict(z[:n], u=None if given is None else given[:n])
+    return fine[:n], z[:n], slope, u[:n]
 
 
-def _residuals(certificate: Certificate, split: Split, t: Array, z: Array, slope: Array) -> Array:
+def _between(rows: Array, places: Array) -> Array:
+    """Rows (n, k) at `places` from 0 to 1 of the way to the next: ((n - 1) * n_places, k)."""
+    here, step = (part.repeat(len(places), axis=0) for part in (rows[:-1], np.diff(rows, axis=0)))
+    return np.asarray(here + np.tile(places, len(rows) - 1)[:, None] * step)
+
+
+def _residuals(
+    certificate: Certificate, split: Split, t: Array, z: Array, slope: Array, u: Array
+) -> Array:
     """The largest residual (n_pieces, n_parts) of each part on each piece of the curve."""
     if len(t) == 1:
         return np.zeros((0, len(split.parts)))
     degree = 3 * certificate.degree
     places = np.arange(degree + 1) / degree
     curve = CubicHermiteSpline(t, z, slope)
-    times = (t[:-1, None] + np.diff(t)[:, None] * places).ravel()
-    values = features(curve(times), curve(times, 1))
+    times = _between(t[:, None], places)[:, 0]
+    values = features(curve(times), curve(times, 1), _between(u, places))
     shape = (len(t) - 1, degree + 1, -1)
     to_control = np.linalg.inv(bernstein(degree, places))
     squares = [

@@ -1,8 +1,9 @@
 """What a full equation says of the errors of a reduced model, once for all of its rollouts.
 
-The error e of a lifted state x(t) = centre + z(t) @ modes against a solution of dy/dt = F(y), with
-F quadratic, obeys ``de/dt = DF(x) e + B(e, e) + residual``, residual = F(x) - dx/dt, exactly. Here
-stand the residual and DF as polynomials in z, and the sizes of B, all with the least dimension.
+The error e = y - x of a lifted state x(t) = centre + z(t) @ modes, y being a solution of
+dy/dt = F(y) + u @ force with F quadratic and inputs u, obeys
+``de/dt = DF(x) e + B(e, e) + residual``, residual = F(x) + u @ force - dx/dt, exactly. Here stand
+the residual and DF as polynomials in z and u, and the sizes of B, all with the least dimension.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Certificate(NamedTuple):
     modes: Array
     """The lifted state, in coordinates of the full equation, is ``centre + z @ modes``."""
     residual: tuple[Array, Array]
-    """From the features (1, z, z ⊗ z, dz/dt) to the residual along the modes, and to the rest."""
+    """From the :func:`features` to the residual along the modes, and to the rest."""
     linear: Array
     """(1 + rank, m, m): DF at the centre, and its change with each z."""
     splits: tuple[Split, ...]
@@ -65,7 +66,7 @@ def certify(model: Any, full: FullModel) -> Certificate | str:
     model : ROM
         Fitted, with a linear compressor and without a climatology.
     full : FullModel
-        One whose equation is known, of degree 1 or 2.
+        One whose equation is known, of degree 1 or 2, and that takes the inputs of the reduced one.
 
     Returns
     -------
@@ -86,9 +87,14 @@ def certify(model: Any, full: FullModel) -> Certificate | str:
     >>> bool(np.isclose(mu, heat.eigenvalues()[0]))
     True
     """
-    equation = tendency_of(full)
+    name, n_inputs = type(full).__name__, model.dynamics_.n_inputs_
+    equation = tendency_of(full, n_inputs)
     if equation is None:
-        return f"The equation of {type(full).__name__} is not known here."
+        return f"The equation of {name} is not known here."
+    if n_inputs and equation.force is None:
+        return f"{name} takes no inputs, but the reduced model has {n_inputs}."
+    if model.states_per_row > 1:
+        return "A latent state holds several states of the full equation."
     compressor, scale = model.compressor_, model.preprocess_
     mean, components = lift_of(compressor)
     Z = model.latent_[np.linspace(0, len(model.latent_) - 1, 5).astype(int)]
@@ -108,11 +114,13 @@ def certify(model: Any, full: FullModel) -> Certificate | str:
         )
     centre = mean / scale.factor_ + scale.offset_[0]
     rows = np.concatenate([centre[None], components / scale.factor_])
+    force = np.zeros((0, n_space)) if equation.force is None else equation.force
+    for name, shapes in (("modes", rows), ("inputs", force)):
+        outside = np.linalg.norm(shapes @ basis.T @ basis - shapes, axis=1)
+        if np.any(outside > OUTSIDE * np.linalg.norm(shapes, axis=1).max(initial=0.0)):
+            return f"The {name} hold waves that the full equation does not resolve."
     inside = rows @ basis.T
-    outside = np.linalg.norm(inside @ basis - rows, axis=1)
-    if np.any(outside > OUTSIDE * np.linalg.norm(rows, axis=1).max()):
-        return "The modes hold waves that the full equation does not resolve."
-    known = certificate(equation.rate, inside[0], inside[1:])
+    known = certificate(equation.rate, inside[0], inside[1:], force @ basis.T)
     if isinstance(known, str):
         return known
     return known._replace(
@@ -122,8 +130,12 @@ def certify(model: Any, full: FullModel) -> Certificate | str:
     )
 
 
-def certificate(rate: Rate, centre: Array, modes: Array) -> Certificate | str:
-    """The certificate of lifted states ``centre + z @ modes`` against ``dy/dt = rate(y)``.
+def certificate(
+    rate: Rate, centre: Array, modes: Array, force: Array | None = None
+) -> Certificate | str:
+    """The certificate of lifted states ``centre + z @ modes``.
+
+    Against solutions of ``dy/dt = rate(y) + u @ force``.
 
     Parameters
     ----------
@@ -131,6 +143,8 @@ def certificate(rate: Rate, centre: Array, modes: Array) -> Certificate | str:
         From coordinates (n, m) to their derivatives (n, m): a polynomial of degree 1 or 2.
     centre : ndarray, shape (m,)
     modes : ndarray, shape (rank, m)
+    force : ndarray, shape (n_inputs, m), optional
+        For an equation with inputs.
 
     Returns
     -------
@@ -160,7 +174,9 @@ def certificate(rate: Rate, centre: Array, modes: Array) -> Certificate | str:
         frame=frame,
         centre=centre,
         modes=modes,
-        residual=_residual(rate, centre, modes, frame),
+        residual=_residual(
+            rate, centre, modes, np.zeros((0, m)) if force is None else force, frame
+        ),
         linear=np.array(slopes),
         splits=tuple(splits),
         degree=degree,
@@ -180,10 +196,10 @@ def _too_large(m: int, largest: int) -> str:
     return f"The full equation has dimension {m}; matrices of up to {largest} are decomposed."
 
 
-def features(z: Array, slope: Array) -> Array:
-    """(1, z, z ⊗ z, dz/dt) of each row: (n, 1 + 2 rank + rank (rank + 1) / 2)."""
+def features(z: Array, slope: Array, u: Array) -> Array:
+    """(1, z, z ⊗ z, dz/dt, u) of each row: (n, 1 + 2 rank + rank (rank + 1) / 2 + n_inputs)."""
     j, k = np.triu_indices(z.shape[1])
-    return np.concatenate([np.ones((len(z), 1)), z, z[:, j] * z[:, k], slope], axis=1)
+    return np.concatenate([np.ones((len(z), 1)), z, z[:, j] * z[:, k], slope, u], axis=1)
 
 
 def _degree(rate: Rate, centre: Array, modes: Array) -> int | None:
@@ -226,9 +242,11 @@ def _quadratic_sizes(rate: Rate, frame: Array, rank: int) -> Array:
     )
 
 
-def _residual(rate: Rate, centre: Array, modes: Array, frame: Array) -> tuple[Array, Array]:
+def _residual(
+    rate: Rate, centre: Array, modes: Array, force: Array, frame: Array
+) -> tuple[Array, Array]:
     """The residual as a matrix on :func:`features`, along the modes and, compressed, the rest."""
-    terms = np.concatenate([quadratic_terms(rate, centre, modes), -modes])
+    terms = np.concatenate([quadratic_terms(rate, centre, modes), -modes, force])
     columns = (terms @ frame.T).T
     along, rest = columns[: len(modes)], columns[len(modes) :]
     return along, np.asarray(np.linalg.qr(rest, mode="r") if len(rest) else rest)

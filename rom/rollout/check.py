@@ -7,6 +7,8 @@ is that of forecasting the climatology.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +17,9 @@ from tqdm import tqdm
 
 from rom.base import FullModel
 from rom.rollout.baselines import Climate
+from rom.rollout.cells import cell_errors, some_cells
 from rom.rollout.compare import compare
-from rom.rollout.evidence import with_bands, with_cost, with_range
+from rom.rollout.evidence import with_bands, with_cell_bands, with_cost, with_range
 from rom.rollout.pictures import thinned, with_pictures
 from rom.rollout.stability import StabilityReport
 from rom.rollout.summary import summarise
@@ -77,9 +80,9 @@ def check(
         The probability of the reliable time and of the bands.
     thorough : bool, default False
         Also compare long-run statistics and Lyapunov exponents with the truth's, bound the error,
-        search for the worst perturbation of a start, and keep pictures. The verdict then says for
-        how long the model is reliable and whether it keeps the statistics. Takes seconds to
-        minutes.
+        search for the worst perturbation of a start, make bands in the units of the data, and keep
+        pictures. The verdict then says for how long the model is reliable and whether it keeps the
+        statistics. Takes seconds to minutes.
     invariants : mapping of str to callable, optional
         Functions of states (n_time, *space), in their units, to numbers (n_time,) that the full
         system keeps: how far they drift is told by a thorough check.
@@ -105,7 +108,7 @@ def check(
     >>> report.to_dataset().sizes["start"]
     5
     """
-    _check_arguments(model, reference, n_starts, tolerance, level)
+    _check_arguments(model, reference, n_starts, tolerance, level, invariants)
     if isinstance(reference, FullModel):
         if horizon is not None or trajectory is not None:
             raise ValueError("horizon and trajectory go with snapshots; a full model runs over t.")
@@ -118,26 +121,44 @@ def check(
     unit = "" if model.time_axis_ is None else model.time_axis_.unit
     with np.errstate(over="ignore", invalid="ignore"):  # without a bound errors may overflow
         progress = tqdm(truths.starts, "checking", unit=" rollouts", leave=False, disable=None)
-        comparisons, shown = [], None
+        comparisons, field, cells, shown = [], [], None, None
         for truth in progress:
             comparisons.append(compare(model, climate, truth, bound))
-            shown = shown or thinned(truth)
+            if thorough:
+                cells = cells or some_cells(model, len(truth.t))
+                field.append(cell_errors(model, cells, truth, comparisons[-1].run))
+                shown = shown or thinned(truth)
         data = summarise(comparisons, tolerance=tolerance, level=level, unit=unit)
         data = data.assign_attrs(n_untested=truths.n_untested)
-        data = with_bands(data, comparisons, level)
+        data = with_bands(data, comparisons)
         data = with_range(data, model, comparisons)
-        data = with_cost(data, model, comparisons, truths.rival)
-        if thorough and shown is not None:
+        data = with_cost(data, model, reference, comparisons, truths.rival)
+        if shown is not None and cells is not None:
             from rom.rollout.thorough import examine  # with numba, half a second to import
 
+            data = with_cell_bands(data, comparisons, field, cells)
             data = examine(data, model, reference, comparisons, truths.stretches, invariants or {})
             data = with_pictures(data, model, shown, comparisons[0].truth, comparisons[0].run)
         return StabilityReport(data, verdict_of(data), reasons_of(data), model)
 
 
 def _check_arguments(
-    model: Any, reference: Any, n_starts: int, tolerance: float, level: float
+    model: Any,
+    reference: Any,
+    n_starts: int,
+    tolerance: float,
+    level: float,
+    invariants: Any,
 ) -> None:
+    if not isinstance(n_starts, Integral) or isinstance(n_starts, bool):
+        raise TypeError(f"n_starts must be a whole number, but it is {n_starts!r}.")
+    for name, value in (("tolerance", tolerance), ("level", level)):
+        if not isinstance(value, Real):
+            raise TypeError(f"{name} must be a number, but it is {value!r}.")
+    if not isinstance(invariants, Mapping | None):
+        raise TypeError(
+            f"invariants must map names to functions, but it is a {type(invariants).__name__}."
+        )
     if not n_starts >= 1 or not tolerance > 0:
         raise ValueError(
             f"n_starts and tolerance must be positive, but they are {n_starts} and {tolerance}."
@@ -146,8 +167,8 @@ def _check_arguments(
         raise ValueError(f"level must lie between 0 and 1, but it is {level}.")
     if isinstance(reference, type):
         raise TypeError(f"Give an instance of {reference.__name__}, not the class.")
-    if not hasattr(model, "to_rows"):
+    if isinstance(model, type) or not hasattr(model, "to_rows"):
         raise TypeError(
-            f"check takes a fitted rom.ROM, but came a {type(model).__name__}; wrap a latent "
+            f"check takes a fitted rom.ROM, but came {model!r:.80}; wrap a latent "
             "model as rom.ROM(rom.Identity(), dynamics)."
         )

@@ -66,13 +66,10 @@ def at_equal_cost(
     for factor in FACTORS:
         try:
             model = full.coarser(factor)
-        except ValueError:  # too few points would be left
-            continue
-        try:
             model.simulate(x0, t[:2], u=None if u is None else u[:2])  # compiles, where it must
             begin = perf_counter()
             model.simulate(x0, t, u=u)
-        except FloatingPointError:  # so coarse that it blows up
+        except (ValueError, FloatingPointError):  # too few points, or so few that it blows up
             continue
         seconds = perf_counter() - begin
         if best is not None and seconds > budget:

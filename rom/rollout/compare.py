@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rom.base import Compressor
 from rom.rollout.baselines import Climate
 from rom.rollout.cost import timed_rollout
 from rom.rollout.result import Rollout, Status
@@ -47,8 +46,7 @@ class Comparison(NamedTuple):
 
 def compare(model: Any, climate: Climate, truth: Truth, bound: float | None) -> Comparison:
     """Roll out from the truth's first state, and measure."""
-    compressor, rows = model.compressor_, truth.rows
-    Z = compressor.transform(rows)
+    rows, Z = truth.rows, truth.latent(model)
     if np.isnan(truth.seconds):
         run = rollout(model.dynamics_, Z[0], truth.t, u=truth.u, bound=bound, throw=False)
         seconds = np.nan
@@ -58,7 +56,7 @@ def compare(model: Any, climate: Climate, truth: Truth, bound: float | None) -> 
     latent = climate.forecasts(Z[0], truth.t)
     width = max(1, BLOCK_BYTES // (8 * rows.shape[1]))
     blocks = [
-        _by_lead(compressor, climate, truth, Z, run.z, latent, slice(i, i + width))
+        _by_lead(model, climate, truth, Z, run.z, latent, slice(i, i + width))
         for i in range(0, len(rows), width)
     ]
     found = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
@@ -78,7 +76,7 @@ def compare(model: Any, climate: Climate, truth: Truth, bound: float | None) -> 
 
 
 def _by_lead(
-    compressor: Compressor,
+    model: Any,
     climate: Climate,
     truth: Truth,
     Z: Array,
@@ -88,7 +86,7 @@ def _by_lead(
 ) -> dict[str, Array]:
     """Sums over space at the lead times `part`; `latent` holds forecasts by baselines."""
     rows = truth.rows[part]
-    forecast, projected = decode(compressor, z[part]), compressor.inverse_transform(Z[part])
+    forecast, projected = decode(model, z[part]), model.from_latent(Z[part])
     anomaly, forecast_anomaly = rows - climate.mean_row, forecast - climate.mean_row
     squares = {
         "error": _squares(forecast - rows),
@@ -100,7 +98,7 @@ def _by_lead(
         "anomaly_correlation": anomaly_correlation(forecast_anomaly, anomaly),
     }
     for name, states in latent.items():
-        squares[name] = _squares(compressor.inverse_transform(states[part]) - rows)
+        squares[name] = _squares(model.from_latent(states[part]) - rows)
     if truth.coarse is not None:
         squares["coarse"] = _squares(truth.coarse[part] - rows)
     return squares
@@ -125,10 +123,10 @@ def _long_run_size(model: Any, climate: Climate, truth: Truth, run: Rollout) -> 
     return float(np.linalg.norm(states, axis=1).max() / largest)
 
 
-def decode(compressor: Compressor, z: Array) -> Array:
+def decode(model: Any, z: Array) -> Array:
     """States of a rollout, NaN after its end without showing the compressor any NaN."""
     reached = np.isfinite(z).all(axis=1)
-    states = compressor.inverse_transform(z[reached])
+    states = model.from_latent(z[reached])
     out = np.full((len(z), states.shape[1]), np.nan)
     out[reached] = states
     return out

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rom.base import Compressor, Dynamics, HasPolynomial
+from rom.base import Compressor, Dynamics, FullModel, HasPolynomial
+from rom.fom.cost import Cost, cost_of
 from rom.rollout.result import Rollout
 from rom.rollout.run import rollout
 
@@ -31,6 +32,55 @@ def timed_rollout(
     run = rollout(model.dynamics_, z0, t, u=u, **options)
     model.decode(run.z)
     return run, perf_counter() - begin
+
+
+def costs(
+    model: Any, reference: Any, run: Rollout, n_steps: int, u: Array | None = None
+) -> dict[str, float]:
+    """Operations and memory of a rollout, and of the run of the full model from the same state.
+
+    Parameters
+    ----------
+    model : ROM
+        Fitted.
+    reference : FullModel, or snapshots
+        What the model stands for.
+    run : Rollout
+        Of ``model.dynamics_``.
+    n_steps : int
+        Steps it took.
+    u : ndarray, shape (n_time, n_inputs), optional
+        Inputs at its times.
+
+    Returns
+    -------
+    dict of str to float
+        ``full_flops``, ``full_bytes``, ``reduced_flops`` and ``reduced_bytes``. Those of the full
+        model are NaN where it is only data, or its steps are not known here
+        (:func:`rom.fom.cost.cost_of`).
+
+    Examples
+    --------
+    >>> import rom
+    >>> burgers, t = rom.fom.Burgers(n=128, viscosity=0.05), np.linspace(0, 0.5, 51)
+    >>> states = burgers.simulate(burgers.initial_state(), t)
+    >>> model = rom.ROM(rom.POD(3), rom.OperatorInference("cAH", ridge=1e-6)).fit(states)
+    >>> run = rom.rollout(model.dynamics_, model.latent_[0], t)
+    >>> found = costs(model, burgers, run, run.n_steps)
+    >>> found["full_flops"] > 10 * found["reduced_flops"]
+    True
+    """
+    full = Cost(np.nan, np.nan)
+    if isinstance(reference, FullModel):
+        state = np.asarray(model.decode(run.z[:1]))[0]
+        full = cost_of(reference, state, run.t, u) or full
+    dynamics, compressor = model.dynamics_, model.compressor_
+    return {
+        "full_flops": full.flops,
+        "full_bytes": full.bytes,
+        "reduced_flops": flops(dynamics, compressor, n_steps, len(run.t)),
+        "reduced_bytes": 8.0 * (n_numbers(dynamics) + n_numbers(compressor) + run.z.size),
+    }
 
 
 def flops(dynamics: Dynamics, compressor: Compressor, n_steps: int, n_outputs: int) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import perf_counter
+from time import process_time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rom.base import FullModel, HasNoise
+from rom.rollout.bootstrap import mean_interval, skill_interval
 from rom.rollout.certificate import certify
 from rom.rollout.compare import LONG_RUN, Comparison
 from rom.rollout.crps import crps, sample_crps
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 # Perturbations, as a part of the usual distance from the mean; how many starts they are searched
-# for, and the seconds that the search may take.
+# for, and the seconds of processor time that the search may take.
 PERTURBATION, SEARCHED, PATIENCE = 0.01, 3, 20.0
 # Members of the ensemble of a model with noise; its seed.
 MEMBERS, SEED = 50, 0
@@ -41,7 +42,7 @@ def with_bounds(
         else "The full equation is not known."
     )
     step = None if model.dynamics_.n_inputs_ else step_error(model)
-    bounds = [error_bound(model, certificate, c.run, c.row, step=step) for c in comparisons]
+    bounds = [error_bound(model, certificate, c.run, c.row, u=c.u, step=step) for c in comparisons]
     kind, reason = bounds[0].kind, bounds[0].reason
     if any(bound.kind != kind for bound in bounds):  # no more is claimed than holds for all
         kind, reason = next((b.kind, b.reason) for b in bounds if b.kind != "certified")
@@ -73,23 +74,35 @@ def with_certificate(data: xr.Dataset, model: Any) -> xr.Dataset:
 
 
 def with_growth(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison]) -> xr.Dataset:
-    """Add the worst growth found of 1 % perturbations of some starts, unless it takes too long."""
+    """Add the worst growth found of 1 % perturbations of some starts, unless it takes too long.
+
+    And how long forecasts by the right equations would hold if errors grew so: from an error of
+    1 %, or of what the projection loses if that is more. Not for a model with noise, nor for a
+    chaotic one, where errors grow several times faster from one start than from another.
+    """
     dynamics, latent = model.dynamics_, model.latent_
     size = PERTURBATION * float(np.sqrt(np.mean(np.sum((latent - latent.mean(axis=0)) ** 2, 1))))
     first = comparisons[0].run
     if dynamics.n_inputs_ or not size:
         return data
-    begin = perf_counter()
+    begin = process_time()
     rollout(dynamics, first.z[0], first.t, bound=first.bound, throw=False)
     rank = len(first.z[0])
-    seconds = (perf_counter() - begin) * (2 * rank + 2 * AIMS * ROUNDS * (rank + 1))
+    seconds = (process_time() - begin) * (2 * rank + 2 * AIMS * ROUNDS * (rank + 1))
+    seconds = max(seconds, 1e-9)  # a clock that ticks seldom may have said none
     n = int(min(SEARCHED, len(comparisons), PATIENCE / seconds))
     if not n:
         return data
     chosen = np.linspace(0, len(comparisons) - 1, n).round().astype(int)
     runs = [comparisons[i].run for i in chosen]
     found = [worst_growth(dynamics, r.z[0], r.t, size=size, bound=r.bound).growth for r in runs]
-    return data.assign(perturbation_growth=("lead", np.max(found, axis=0)))
+    growth = np.max(found, axis=0)
+    data = data.assign(perturbation_growth=("lead", growth))
+    if isinstance(dynamics, HasNoise) or np.isfinite(data.get("lyapunov_time", np.nan)):
+        return data
+    grown = max(PERTURBATION, float(data["error_floor"].max())) * growth
+    held, _ = valid_time(grown, data["lead"], data.attrs["tolerance"])
+    return data.assign_attrs(explained_time=float(held))
 
 
 def with_starts_around(
@@ -119,7 +132,14 @@ def with_scores(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison])
         ).mean(axis=1)
         for i, (z, t, u, truth) in enumerate((c.run.z, c.run.t, c.u, c.truth) for c in comparisons)
     ]
-    climate = sample_crps(model.latent_, np.stack([c.truth for c in comparisons]))
+    truths = np.stack([c.truth for c in comparisons])
+    climate = sample_crps(model.latent_, truths).mean(axis=2)
+    mean, skill = mean_interval(scores), skill_interval(scores, climate)
     return data.assign(
-        crps=("lead", np.mean(scores, axis=0)), crps_climatology=("lead", climate.mean(axis=(0, 2)))
+        crps=("lead", np.mean(scores, axis=0)),
+        crps_low=("lead", mean.low),
+        crps_high=("lead", mean.high),
+        crps_climatology=("lead", climate.mean(axis=0)),
+        crps_skill_low=("lead", skill.low),
+        crps_skill_high=("lead", skill.high),
     )

@@ -31,6 +31,7 @@ def error_bound(
     run: Rollout,
     row: Array,
     *,
+    u: Array | None = None,
     step: tuple[float, float] | None = None,
 ) -> Bound:
     """Bound the error of a rollout: certified if it can be, else estimated.
@@ -46,6 +47,8 @@ def error_bound(
         Of ``model.dynamics_``.
     row : ndarray, shape (n_space,)
         The full state that it starts from, in the numbers of the compressor.
+    u : ndarray, shape (n_time, n_inputs), optional
+        Inputs at the times of the run.
     step : tuple of float, optional
         As for :func:`estimated_bound`.
 
@@ -54,15 +57,14 @@ def error_bound(
     Bound
     """
     compressor, dynamics = model.compressor_, model.dynamics_
-    if not isinstance(certificate, str) and not dynamics.n_inputs_:
-        bound = certified_bound(certificate, dynamics, run, row - lift_of(compressor)[0])
+    if not isinstance(certificate, str):
+        bound = certified_bound(certificate, dynamics, run, row - lift_of(compressor)[0], u=u)
         if bound.kind == "certified":
             return bound
         certificate = bound.reason
-    floor = float(np.linalg.norm(row - compressor.inverse_transform(run.z[:1])[0]))
+    floor = float(np.linalg.norm(row - model.from_latent(run.z[:1])[0]))
     bound = estimated_bound(model, run, floor, step=step)
-    why = certificate if isinstance(certificate, str) else "The model has inputs."
-    return bound._replace(reason=f"{bound.reason} Not certified: {why[:1].lower()}{why[1:]}")
+    return bound._replace(reason=f"{bound.reason} Not certified: {certificate}")
 
 
 def estimated_bound(

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rom.rollout.adaptive import adaptive_thresholds
-from rom.rollout.bootstrap import skill_interval
+from rom.rollout.bootstrap import mean_interval, skill_interval
+from rom.rollout.cells import Cells
 from rom.rollout.compare import Comparison
-from rom.rollout.cost import break_even, flops, n_numbers
+from rom.rollout.cost import break_even, costs
 from rom.rollout.extent import extent, first_outside
 from rom.rollout.intervals import calibrated_band, in_band, simultaneous_score
 from rom.rollout.truths import Rival
@@ -31,17 +32,37 @@ RATE = 0.02
 BOX_RANK = 200
 
 
-def with_bands(data: xr.Dataset, comparisons: Sequence[Comparison], level: float) -> xr.Dataset:
+def with_bands(data: xr.Dataset, comparisons: Sequence[Comparison]) -> xr.Dataset:
     """Add the simultaneous band on latent coordinates, where enough rollouts stand apart."""
     error, block = _errors(data, comparisons)
-    if np.ptp([c.start for c in comparisons]) == 0:  # no order in time, but perhaps another
-        error = np.random.default_rng(0).permutation(error)
-    n_apart, fewest = len(np.unique(block)), _fewest(level)
+    n_apart, fewest = len(np.unique(block)), _fewest(data.attrs["level"])
     data = data.assign_attrs(n_apart=n_apart, n_apart_asked=fewest)
     if n_apart < fewest:
         return data
+    radius, attrs = _band(error, block, comparisons, data.attrs["level"])
+    return data.assign(band_radius=(("coordinate", "lead"), radius, attrs))
+
+
+def with_cell_bands(
+    data: xr.Dataset, comparisons: Sequence[Comparison], error: Sequence[Array], cells: Cells
+) -> xr.Dataset:
+    """Add the simultaneous band on cells of the field, from errors (n_lead, n_cells) there."""
+    if "band_radius" not in data:
+        return data
+    block = _errors(data, comparisons)[1]
+    radius, attrs = _band(np.stack(error), block, comparisons, data.attrs["level"])
+    names = {"cell": list(cells.name), "cell_variable": ("cell", list(cells.variable))}
+    return data.assign(cell_band_radius=(("cell", "lead"), radius, attrs)).assign_coords(names)
+
+
+def _band(
+    error: Array, block: NDArray[np.intp], comparisons: Sequence[Comparison], level: float
+) -> tuple[Array, dict[str, float]]:
+    """Half-width (n_coordinates, n_lead), and what to know of it."""
+    if np.ptp([c.start for c in comparisons]) == 0:  # no order in time, but perhaps another
+        error = np.random.default_rng(0).permutation(error)
     band, coverage, n = calibrated_band(error, level=level, block=block)
-    attrs = {
+    return band.radius.T, {
         "level": level,
         "coverage": coverage.share,
         "coverage_low": coverage.low,
@@ -49,7 +70,6 @@ def with_bands(data: xr.Dataset, comparisons: Sequence[Comparison], level: float
         "n_calibration": n,
         "n_test": coverage.n,
     }
-    return data.assign(band_radius=(("coordinate", "lead"), band.radius.T, attrs))
 
 
 def with_drift(data: xr.Dataset, comparisons: Sequence[Comparison]) -> xr.Dataset:
@@ -101,47 +121,56 @@ def _blocks(starts: Sequence[float], span: float) -> NDArray[np.intp]:
 
 
 def with_intervals(data: xr.Dataset, comparisons: Sequence[Comparison]) -> xr.Dataset:
-    """Add the 90 % intervals of the skill over each baseline, from blocks of starts."""
+    """Add the 90 % intervals of skill and anomaly correlation, from blocks of starts."""
     squares = {
         name: np.stack([c.squares[name] for c in comparisons])
         for name in ("error", *data["baseline"].values)
     }
     intervals = [skill_interval(squares["error"], squares[str(n)]) for n in data["baseline"].values]
+    alike = mean_interval([c.anomaly_correlation for c in comparisons])
     return data.assign(
         skill_low=(("baseline", "lead"), np.stack([i.low for i in intervals])),
         skill_high=(("baseline", "lead"), np.stack([i.high for i in intervals])),
+        anomaly_correlation_low=("lead", np.maximum(alike.low, -1)),
+        anomaly_correlation_high=("lead", np.minimum(alike.high, 1)),
     )
 
 
 def with_range(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison]) -> xr.Dataset:
-    """Add when each rollout first leaves the range of the training states."""
+    """Add when each rollout first leaves the range of the training states, and of the inputs."""
     latent = model.latent_
     states = latent[:: -(-len(latent) // MOST_STATES)]
     within = extent(states, "box" if states.shape[1] > BOX_RANK else "auto")
     left = [first_outside(within.size(c.run.z), c.lead) for c in comparisons]
     begun = within.size(np.stack([c.truth[0] for c in comparisons]))
-    return data.assign(
-        left_range=("start", left, {"units": data.attrs["time_unit"]}),
+    unit = {"units": data.attrs["time_unit"]}
+    data = data.assign(
+        left_range=("start", left, unit),
         start_size=("start", begun, {"long_name": "how far out the start is, 1 at the edge"}),
     ).assign_attrs(range_kind=within.kind)
+    limits = getattr(model.dynamics_, "input_range_", None)  # not in models of older files
+    if limits is None or not limits.size or not np.isfinite(limits).all():
+        return data
+    box = extent(limits, "box")
+    inputs = [first_outside(box.size(np.asarray(c.u)), c.lead) for c in comparisons]
+    return data.assign(left_inputs=("start", inputs, unit))
 
 
 def with_cost(
-    data: xr.Dataset, model: Any, comparisons: Sequence[Comparison], rival: Rival | None
+    data: xr.Dataset,
+    model: Any,
+    reference: Any,
+    comparisons: Sequence[Comparison],
+    rival: Rival | None,
 ) -> xr.Dataset:
     """Add operations, memory, and after how many runs the making has paid."""
-    dynamics, compressor = model.dynamics_, model.compressor_
-    run, n_outputs = comparisons[0].run, len(comparisons[0].lead)
-    rank = run.z.shape[1]
     full, reduced = (float(data[f"{name}_seconds"].median()) for name in ("full", "reduced"))
     fit = float(getattr(model, "fit_seconds_", np.nan))
     t, span = model.latent_t_, float(data["lead"][-1])
     n_runs = np.nan if t is None or not span else (len(t) - 1) * np.median(np.diff(t)) / span
     steps = int(np.median([c.run.n_steps for c in comparisons]))
     attrs = {
-        "reduced_flops": flops(dynamics, compressor, steps, n_outputs),
-        "reduced_bytes": 8.0 * (n_numbers(dynamics) + n_numbers(compressor) + n_outputs * rank),
-        "full_bytes": 8.0 * n_outputs * compressor.n_features_in_,
+        **costs(model, reference, comparisons[0].run, steps, comparisons[0].u),
         "fit_seconds": fit,
         "break_even_runs": break_even(fit + n_runs * full, full, reduced),
     }

@@ -161,7 +161,7 @@ def march(
     slopes = empty((len(step), rank, n_lanes))
     h, squares = empty((n_lanes,)), empty((n_lanes,))
     limit = min(bound, LARGE)
-    held, n_held = empty((min(len(t), max(1, HELD // rank)), rank, n_lanes)), 1
+    held, n_held = empty((min(len(t), -(-HELD // rank)), rank, n_lanes)), 1
     hold(held, 0, z)
     for i in range(len(t) - 1):
         h[:] = t[i + 1] - t[i]

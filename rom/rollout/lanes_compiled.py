@@ -16,12 +16,23 @@ from numpy.typing import NDArray
 from rom.rollout import lanes
 from rom.rollout.steppers import DOPRI_DENSE, compiled
 from rom.rollout.terms import INLINE, JIT
-from rom.rollout.vectors import WIDTH, load, plus_product, product, spread, store
+from rom.rollout.vectors import (
+    BLOCK,
+    WIDTH,
+    load,
+    plus_product,
+    product,
+    spread,
+    store,
+    transpose,
+)
 
 Array = NDArray[np.float64]
 
 # Numbers in a line of the caches; a vector that begins inside one is read at half the speed.
 LINE = 8
+# Values that the full matrix multiplies at a time: so many stay in the fastest cache.
+CHUNK = 64
 
 
 @overload(lanes.empty)
@@ -50,31 +61,35 @@ def _values_of(model: Any, n_variables: Any, n_lanes: Any) -> Callable[..., Arra
 @overload(lanes.slope, jit_options=INLINE)
 def _slope(model: Any, values: Any, slopes: Any, s: Any) -> Callable[..., None]:
     def evaluate(model: Any, values: Any, slopes: Any, s: Any) -> None:
-        left, right, full, first, place, coef = model
+        left, right, full, first, place, last, coef = model
         rank, n_full, formed = slopes.shape[1], full.shape[1], len(values) - len(left)
         row, n_blocked = s * rank, rank - rank % 4 if n_full else 0
         for k in range(len(left)):
             store(values, formed + k, product(load(values, left[k]), load(values, right[k])))
-        for i in range(0, n_blocked, 4):  # four targets at a time: a fourth of the reading
-            p = q = v = w = spread(0.0)
-            for k in range(n_full):
-                x = load(values, k)
-                p, q = plus_product(p, x, full[i, k]), plus_product(q, x, full[i + 1, k])
-                v, w = plus_product(v, x, full[i + 2, k]), plus_product(w, x, full[i + 3, k])
-            store(slopes, row + i, p)
-            store(slopes, row + i + 1, q)
-            store(slopes, row + i + 2, v)
-            store(slopes, row + i + 3, w)
         for i in range(rank):
-            if i < n_blocked:
-                total = load(slopes, row + i)
-            else:
-                total = spread(0.0)
-                for k in range(n_full):
-                    total = plus_product(total, load(values, k), full[i, k])
+            total = spread(0.0)
             for k in range(first[i], first[i + 1]):
-                total = plus_product(total, load(values, place[k]), coef[k])
+                part = product(load(values, place[k]), coef[k])
+                total = plus_product(total, part, load(values, last[k]))
             store(slopes, row + i, total)
+        for begin in range(0, n_full, CHUNK):
+            end = min(begin + CHUNK, n_full)
+            for i in range(0, n_blocked, 4):  # four targets at a time: a fourth of the reading
+                p, q = load(slopes, row + i), load(slopes, row + i + 1)
+                v, w = load(slopes, row + i + 2), load(slopes, row + i + 3)
+                for k in range(begin, end):
+                    x = load(values, k)
+                    p, q = plus_product(p, x, full[i, k]), plus_product(q, x, full[i + 1, k])
+                    v, w = plus_product(v, x, full[i + 2, k]), plus_product(w, x, full[i + 3, k])
+                store(slopes, row + i, p)
+                store(slopes, row + i + 1, q)
+                store(slopes, row + i + 2, v)
+                store(slopes, row + i + 3, w)
+            for i in range(n_blocked, rank):
+                total = load(slopes, row + i)
+                for k in range(begin, end):
+                    total = plus_product(total, load(values, k), full[i, k])
+                store(slopes, row + i, total)
 
     return evaluate
 
@@ -131,10 +146,15 @@ def _hold(held: Any, row: Any, z: Any) -> Callable[..., None]:
 @overload(lanes.save, jit_options=INLINE)
 def _save(out: Any, i: Any, held: Any, n: Any) -> Callable[..., None]:
     def copy(out: Any, i: Any, held: Any, n: Any) -> None:
-        for lane in range(len(out)):
-            for k in range(n):
-                for j in range(held.shape[1]):
-                    out[lane, i + k, j] = held[k, j, lane]
+        rank, done = held.shape[1], 0
+        rows, columns = out.reshape((len(out), -1)), held.reshape((-1, WIDTH))
+        if len(out) == WIDTH:
+            done = n * rank - n * rank % BLOCK
+            for k in range(0, done, BLOCK):
+                transpose(columns, k, rows, i * rank + k)
+        for lane in range(len(rows)):
+            for k in range(done, n * rank):
+                rows[lane, i * rank + k] = columns[k, lane]
 
     return copy
 

@@ -40,7 +40,7 @@ def with_pictures(
     z = run.z[np.searchsorted(run.t, truth.t)]
     reached = np.isfinite(z).all(axis=1)
     states = np.full_like(truth.rows, np.nan, dtype=np.float64)
-    states[reached] = model.compressor_.inverse_transform(z[reached])
+    states[reached] = model.from_latent(z[reached])
     fields = [_field(model, rows, truth.t) for rows in (truth.rows, states)]
     if isinstance(fields[0], np.ndarray):
         fields = [xr.DataArray(values, dims=("snapshot", "cell")) for values in fields]

@@ -39,6 +39,11 @@ def outlasts_baselines(data: xr.Dataset) -> bool:
     return bool(data.attrs["reliable_time"] > _simple(data).max())
 
 
+def errors_explained(data: xr.Dataset) -> bool:
+    """Whether forecasts hold for as long as they would if only their starts were wrong."""
+    return not data.attrs["reliable_time"] < data.attrs.get("explained_time", 0.0)
+
+
 def _simple(data: xr.Dataset) -> xr.DataArray:
     """Reliable times of the baselines, but for the coarse model: it shares the right equations."""
     times = data["baseline_reliable_time"]
@@ -46,7 +51,7 @@ def _simple(data: xr.Dataset) -> xr.DataArray:
 
 
 def training_range(data: xr.Dataset) -> list[str]:
-    """Whether rollouts left the range of the training states."""
+    """Whether rollouts left the range of the training states, or their inputs that of training."""
     if "left_range" not in data:
         return []
     left, kind = data["left_range"].values, data.attrs["range_kind"]
@@ -61,7 +66,19 @@ def training_range(data: xr.Dataset) -> list[str]:
             f"{np.isfinite(left).sum()} of {len(left)} rollouts left the {kind} of the training "
             f"states, the first at lead time {time_in_words(float(np.nanmin(left)), data)}."
         )
+    if "left_inputs" in data and np.isfinite(data["left_inputs"]).any():
+        left = data["left_inputs"].values
+        lines.append(
+            f"In {np.isfinite(left).sum()} of {len(left)} rollouts the inputs left the range that "
+            f"they had in training, the first at lead time "
+            f"{time_in_words(float(np.nanmin(left)), data)}."
+        )
     return lines
+
+
+def inputs_out_of_range(data: xr.Dataset) -> bool:
+    """Whether most rollouts have inputs that there were none of in training."""
+    return "left_inputs" in data and bool(np.isfinite(data["left_inputs"]).mean() > 0.5)
 
 
 def out_of_range(data: xr.Dataset) -> bool:
@@ -76,15 +93,29 @@ def bands(data: xr.Dataset) -> list[str]:
             f"No band at level {_level(data)}: that takes {data.attrs['n_apart_asked']} rollouts "
             f"that do not overlap in time, but there are {data.attrs['n_apart']}."
         ]
-    band = data["band_radius"]
-    late = " Do not rely on it: errors are not alike in earlier and later rollouts."
-    return [
-        f"A band for all lead times and coordinates together, made of {band.attrs['n_calibration']}"
-        f" rollouts at level {_level(data)}, held {100 * band.attrs['coverage']:.3g} % of "
-        f"{band.attrs['n_test']} others (95 % interval: {100 * band.attrs['coverage_low']:.3g} to "
-        f"{100 * band.attrs['coverage_high']:.3g} %)."
-        + (late if band.attrs["coverage_high"] < band.attrs["level"] else "")
+    lines = [
+        f"A band for all lead times and coordinates together, made of "
+        f"{data['band_radius'].attrs['n_calibration']} rollouts at level {_level(data)}, held "
+        f"{_held(data['band_radius'])}"
     ]
+    if "cell_band_radius" in data:
+        n = data.sizes["cell"]
+        cells = f"{n} cells of the field" if n > 1 else "one cell of the field"
+        lines.append(
+            f"One for all lead times and {cells} together, in the units of the data, held "
+            f"{_held(data['cell_band_radius'])}"
+        )
+    return lines
+
+
+def _held(band: xr.DataArray) -> str:
+    attrs = band.attrs
+    late = " Do not rely on it: errors are not alike in earlier and later rollouts."
+    return (
+        f"{100 * attrs['coverage']:.3g} % of {attrs['n_test']} others (95 % interval: "
+        f"{100 * attrs['coverage_low']:.3g} to {100 * attrs['coverage_high']:.3g} %)."
+        + (late if attrs["coverage_high"] < attrs["level"] else "")
+    )
 
 
 def drift(data: xr.Dataset) -> list[str]:
@@ -180,6 +211,13 @@ def robustness(data: xr.Dataset) -> list[str]:
             f"The worst perturbation of a start found, 1 % large, had {grown} by "
             f"lead time {time_in_words(float(data['lead'][-1]), data)}."
         )
+    if not errors_explained(data):
+        lines.append(
+            "Errors of the start alone, of 1 % or of what the projection loses, would stay within "
+            "the tolerance even at the worst growth found, to lead time "
+            f"{time_in_words(data.attrs['explained_time'], data)}: it is the equations that limit "
+            "the forecasts."
+        )
     if "n_around" in data.attrs:
         lines.append(
             f"Of {data.attrs['n_around']} starts drawn inside and around the training states, up "
@@ -196,10 +234,12 @@ def ensembles(data: xr.Dataset) -> list[str]:
     if "crps" not in data:
         return []
     better = (data["crps"] < data["crps_climatology"]).values[1:]
-    share = float(np.mean(better)) if better.size else 0.0
+    surely = (data["crps_skill_low"] > 0).values[1:]
+    share, sure = (100 * float(np.mean(found)) if found.size else 0.0 for found in (better, surely))
     return [
         "The ranked probability score of its ensemble is better than that of the climatology at "
-        f"{100 * share:.3g} % of the lead times."
+        f"{share:.3g} % of the lead times, beyond sampling error (90 %, block bootstrap) at "
+        f"{sure:.3g} %."
     ]
 
 

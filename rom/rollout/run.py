@@ -14,7 +14,9 @@ from rom.data.trajectory import EVEN_RTOL, even_step
 from rom.rollout.noise import draw_kicks, noise_root
 from rom.rollout.result import Rollout, RolloutError, Status
 
-Stepper = Literal["auto", "dopri5", "rk4", "midpoint", "exponential", "euler_maruyama", "map"]
+Stepper = Literal[
+    "auto", "dopri5", "dop853", "rk4", "midpoint", "exponential", "euler_maruyama", "map"
+]
 
 # Error per step of the adaptive method, relative to the norm of the state.
 RTOL = 1e-8
@@ -57,14 +59,16 @@ def rollout(
     u : array_like, shape (n_time, n_inputs), optional
         Inputs at the output times: linear in between (continuous) or held (discrete).
     stepper : str, default "auto"
-        "dopri5" [1]_ and "exponential" are adaptive, to a relative error of 1e-8 per step; the
-        others take one step per output interval. "rk4" is the classical Runge-Kutta method.
-        "midpoint", the implicit midpoint rule [2]_, has order 2 and keeps quadratic invariants,
-        such as the energy of a linear Hamiltonian model, to rounding. "exponential" [3]_ solves
-        the linear part of a polynomial exactly, however stiff. "euler_maruyama" [4]_ adds the
-        noise of a :class:`rom.LinearInverseModel`, which the others leave out. "map" is for
-        discrete models. "auto" is "map", or "dopri5", or "exponential" where the linear part
-        alone would take "dopri5" more steps than its budget.
+        "dopri5" [1]_, "dop853" [2]_ and "exponential" are adaptive, to a relative error of 1e-8
+        per step; the others take one step per output interval. "dop853", of order 8, takes some
+        half of the evaluations of "dopri5", of order 5, where the model is smooth and steps need
+        not end on kinks of the inputs. "rk4" is the classical Runge-Kutta method. "midpoint",
+        the implicit midpoint rule [3]_, has order 2 and keeps quadratic invariants, such as the
+        energy of a linear Hamiltonian model, to rounding. "exponential" [4]_ solves the linear
+        part of a polynomial exactly, however stiff. "euler_maruyama" [5]_ adds the noise of a
+        :class:`rom.LinearInverseModel`, which the others leave out. "map" is for discrete models.
+        "auto" is "map", or "exponential" where the linear part alone would take "dopri5" more
+        steps than its budget, or "dop853" for polynomials without inputs, or "dopri5".
     bound : float, optional
         Euclidean norm past which the rollout is ended; ``numpy.inf`` for none. By default
         ``dynamics.bound_``, 100 times the largest state in training.
@@ -89,11 +93,13 @@ def rollout(
     ----------
     .. [1] J. R. Dormand, P. J. Prince, "A family of embedded Runge-Kutta formulae", Journal of
        Computational and Applied Mathematics 6 (1980) 19-26.
-    .. [2] E. Hairer, C. Lubich, G. Wanner, "Geometric Numerical Integration", 2nd ed., Springer
+    .. [2] E. Hairer, S. P. Nørsett, G. Wanner, "Solving Ordinary Differential Equations I",
+       2nd ed., Springer 1993, section II.10.
+    .. [3] E. Hairer, C. Lubich, G. Wanner, "Geometric Numerical Integration", 2nd ed., Springer
        2006, section IV.2.1.
-    .. [3] S. Krogstad, "Generalized integrating factor methods for stiff PDEs", Journal of
+    .. [4] S. Krogstad, "Generalized integrating factor methods for stiff PDEs", Journal of
        Computational Physics 203 (2005) 72-88.
-    .. [4] P. E. Kloeden, E. Platen, "Numerical Solution of Stochastic Differential Equations",
+    .. [5] P. E. Kloeden, E. Platen, "Numerical Solution of Stochastic Differential Equations",
        Springer 1992, section 10.2.
 
     Examples
@@ -125,6 +131,8 @@ def rollout(
     _check_targets(dynamics, z0, u[0])
     polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
     method = _check_stepper(dynamics, stepper, polynomial, t)
+    if stepper == "auto" and method == "dopri5" and polynomial is not None and not u.shape[1]:
+        method = "dop853"  # smooth and without kinks; members of ensembles run faster by "dopri5"
     with np.errstate(all="ignore"):
         z, code, t_end, n_steps = _run(dynamics, polynomial, method, z0, t, u, bound, random_state)
     result = Rollout(
@@ -153,7 +161,7 @@ def _run(
         z[0] = z0
         return z, steppers.LEFT_BOUND, t[0], 0
     options: tuple[Any, ...] = (z0, t, u, bound)
-    if method in ("dopri5", "exponential"):
+    if method in ("dopri5", "dop853", "exponential"):
         size = dynamics.bound_ / 100
         atol = RTOL * NEGLIGIBLE * (size if 0 < size < np.inf else 1.0)
         options += (RTOL, float(atol), _budget(polynomial, len(t)))
@@ -229,7 +237,7 @@ def _check_stepper(
     t: NDArray[np.float64],
 ) -> str:
     allowed = {
-        "continuous": ["dopri5", "rk4", "midpoint", "exponential", "euler_maruyama"],
+        "continuous": ["dopri5", "dop853", "rk4", "midpoint", "exponential", "euler_maruyama"],
         "discrete": ["map"],
     }[dynamics.time]
     if stepper not in ["auto", *allowed]:

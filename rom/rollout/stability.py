@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rom.data.write import atomic_path
-from rom.rollout.reasons import outlasts_baselines, statistics_kept
+from rom.rollout.reasons import errors_explained, outlasts_baselines, statistics_kept
 from rom.rollout.verdict import is_stable
 
 if TYPE_CHECKING:
@@ -71,10 +71,13 @@ class StabilityReport:
         """Whether nothing speaks against the model, as far as the check went.
 
         It is stable, reliable for longer than persistence, climatology and damped persistence, and
-        its statistics, if they were compared, are the truth's. For how long, and why, is in the
-        verdict and its reasons.
+        its statistics, if they were compared, are the truth's. If it was searched how
+        perturbations grow, and the model is not chaotic and has no noise, its forecasts hold for as
+        long as they would if only their starts were wrong, by 1 % or by what the projection loses.
+        For how long, and why, is in the verdict and its reasons.
         """
-        return self.stable and outlasts_baselines(self.data) and self.statistics_kept is not False
+        believed = outlasts_baselines(self.data) and errors_explained(self.data)
+        return self.stable and believed and self.statistics_kept is not False
 
     @property
     def cost_ratio(self) -> float:
@@ -97,19 +100,25 @@ class StabilityReport:
             ``long_run_size`` (largest state over that in training, carried on to ten horizons;
             infinite if that ended early, NaN with inputs), ``start_size`` (how far out the start
             is, 1 at the edge of the training range), ``left_range`` (first lead time outside of
-            it, NaN if never), ``full_seconds``, ``reduced_seconds``. By latent coordinate and lead
-            time, with starts enough: ``band_radius``.
+            it, NaN if never), with inputs ``left_inputs`` (the same of theirs), ``full_seconds``,
+            ``reduced_seconds``. By latent coordinate and lead time, with starts enough:
+            ``band_radius``.
 
-            A thorough check has more: ``skill_low``, ``skill_high``; for starts in order of time
+            A thorough check has more: ``skill_low``, ``skill_high``, ``anomaly_correlation_low``,
+            ``anomaly_correlation_high``; by cell, in the units of the data, ``cell_band_radius``
+            with the names of the cells, ``cell``; for starts in order of time
             ``running_coverage`` (share of the rollouts tested so far that the fixed and the
             adaptive band held) and ``adaptive_width`` (over that of the fixed one); by statistic
             ``distance``, ``sampling_error``, ``statistics_kept``, ``statistics_known``, and the
             spectra, autocorrelations and histograms themselves; ``lyapunov_model``,
             ``kaplan_yorke_model``, ``lyapunov_time``, for an affordable full model
             ``lyapunov_truth``, ``kaplan_yorke_truth``; ``error_bound`` (normalised),
-            ``useful_horizon``, ``effectivity``; ``perturbation_growth``; for a model with noise
-            ``crps``, ``crps_climatology``; ``invariant_drift`` and that of the truth as the latent
-            space sees it, ``invariant_drift_truth``; ``field_truth``, ``field_model``.
+            ``useful_horizon``, ``effectivity``; ``perturbation_growth``, and as an attribute
+            ``explained_time`` (to which errors of the start alone stay within the tolerance; not of
+            chaotic models); for a model with noise ``crps``, ``crps_climatology``,
+            ``crps_low``, ``crps_high`` and, of its skill over the climatology, ``crps_skill_low``,
+            ``crps_skill_high``; ``invariant_drift`` and that of the truth as the latent space sees
+            it, ``invariant_drift_truth``; ``field_truth``, ``field_model``.
         """
         return self.data.assign_attrs(verdict=self.verdict, reasons="\n".join(self.reasons))
 

@@ -1,4 +1,4 @@
-"""The time loops: a map, Runge-Kutta 4, Dormand-Prince 5(4), Euler-Maruyama, each written once.
+"""The time loops: a map, Runge-Kutta 4, Euler-Maruyama, pairs with adaptive steps; written once.
 
 A loop runs as plain Python where `model` is a function ``model(z, u)``, and compiled where it is
 the :class:`~rom.rollout.terms.Terms` of a polynomial: numba then takes the second meaning of the
@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -25,6 +25,7 @@ from rom.rollout.terms import (
     EPS,
     INLINE,
     JIT,
+    SUMS,
     slope,
     values_of,
 )
@@ -76,6 +77,8 @@ SHARED = hashlib.sha256(
         for name in ("terms", "vectors", "steppers", "lanes")
     )
 ).hexdigest()
+# Sums of slopes of at least so many numbers are taken slope by slope: neighbours at a time.
+FEW = 6
 # The first step moves the state by this much of its size. Steps grow and shrink by no more than
 # these factors, and aim at an error this much below the tolerance.
 FIRST_MOVE, MOST_GROWTH, MOST_SHRINKING, SAFETY = 0.01, 5.0, 0.2, 0.9
@@ -123,16 +126,24 @@ def _compiled_load(values: Any, z: Any) -> Callable[..., None]:
 @overload(combine, jit_options=INLINE)
 def _compiled_combine(out: Any, z: Any, h: Any, weights: Any, slopes: Any) -> Callable[..., None]:
     def add(out: Any, z: Any, h: Any, weights: Any, slopes: Any) -> None:
-        for j in range(len(z)):
+        rank = len(z)
+        few = rank if rank < FEW else 0
+        for j in range(few):
             total = 0.0
             for i in range(len(weights)):
                 total += weights[i] * slopes[i, j]
             out[j] = z[j] + h * total
+        for j in range(few, rank):
+            out[j] = z[j]
+        for i in range(len(weights) if few < rank else 0):
+            weight = h * weights[i]
+            for j in range(rank):
+                out[j] += weight * slopes[i, j]
 
     return add
 
 
-@overload(norm, jit_options=INLINE)
+@overload(norm, jit_options=SUMS)
 def _compiled_norm(values: Any, rank: Any) -> Callable[..., float]:
     def size(values: Any, rank: Any) -> float:
         squares = 0.0
@@ -233,93 +244,143 @@ def euler_maruyama(
     return z, COMPLETED, t[-1], len(t) - 1
 
 
-def dopri5(
-    model: Any,
-    z0: Array,
-    t: Array,
-    u: Array,
-    bound: float,
-    rtol: float,
-    atol: float,
-    max_steps: int,
-) -> Outcome:
-    """Dormand and Prince's pair of orders 5(4) [1]_, its error per step held in the Euclidean norm.
+class Pair(NamedTuple):
+    """An explicit Runge-Kutta method with an estimate of its error and with dense output."""
 
-    Output times within a step get the method's dense output, of order 4. With inputs, steps end
-    on every output time, where piecewise linear inputs have their kinks.
+    stages: Array
+    """The weights of the slopes that lead to each slope (n_slopes, n_slopes), row by row.
+
+    The last of the step itself is at its end; those that follow serve dense output only.
+    """
+    places: Array
+    """Where in the step the slopes are (n_slopes,)."""
+    errors: Array
+    """The weights of the step's slopes in its error (1, n_stages); or in two errors, the first of
+    higher order, which are taken together."""
+    dense: Array
+    """Dense output: the weights of the slopes as polynomials in the place (n_slopes, degree)."""
+    order: int
+    """Of the method."""
+
+
+DOPRI5 = Pair(
+    stages=np.vstack([np.pad(DOPRI_STAGES, ((0, 0), (0, 2))), _STEP]),
+    places=np.append(DOPRI_PLACES, 1.0),
+    errors=DOPRI_ERROR[None],
+    dense=DOPRI_DENSE,
+    order=5,
+)
+
+
+def adaptive(pair: Pair) -> Callable[..., Outcome]:
+    """The time loop of a pair of methods [1]_, its error per step held in the Euclidean norm.
+
+    Output times within a step get the method's dense output. With inputs, steps end on every
+    output time, where piecewise linear inputs have their kinks.
 
     References
     ----------
     .. [1] E. Hairer, S. P. Nørsett, G. Wanner, "Solving Ordinary Differential Equations I",
        2nd ed., Springer 1993, table II.5.2, sections II.4 and II.6.
     """
-    rank, n_inputs, span = len(z0), u.shape[1], t[-1] - t[0]
-    out = np.full((len(t), rank), np.nan)
-    put(out, 0, z0)
-    smallest = 16 * EPS * max(abs(t[0]), abs(t[-1]))
-    values, slopes = values_of(model, rank + n_inputs), np.empty((7, rank))
-    z, error, zero, weights = z0.copy(), np.zeros(rank), np.zeros(rank), np.zeros(7)
-    load(values, z)
-    if len(t) > 1:
-        set_inputs(values, rank, u, 0, 0.0)
-    slope(model, values, slopes, 0)
-    size = norm(z, rank)
-    step = min(span, FIRST_MOVE * max(size, atol / rtol) / norm(slopes[0], rank))
-    n_steps, cause, i = 0, COMPLETED, 1
-    done = 0.0  # how much of the time lies behind; t[i] is the next output time
-    while i < len(t):
-        if n_steps == max_steps:
-            cause = TOO_MANY_STEPS
-        if cause != COMPLETED:
-            return (
-                out,
-                cause,
-                min(max(t[0] + done, t[i - 1]), np.nextafter(t[i], t[i - 1])),
-                n_steps,
-            )
-        n_steps += 1
-        start, interval = t[i - 1] - t[0], t[i] - t[i - 1]
-        stop = t[i] - t[0] if n_inputs else span
-        steps_left = max(1.0, np.ceil((stop - done) / step))
-        h = (stop - done) / steps_left
-        for s in range(1, 6):
-            combine(values, z, h, DOPRI_STAGES[s, :s], slopes)
-            set_inputs(values, rank, u, i - 1, (done - start + DOPRI_PLACES[s] * h) / interval)
-            slope(model, values, slopes, s)
-        combine(values, z, h, DOPRI_STEP, slopes)
-        set_inputs(values, rank, u, i - 1, (done - start + h) / interval)
-        slope(model, values, slopes, 6)
-        combine(error, zero, h, DOPRI_ERROR, slopes)
-        later_size = norm(values, rank)
-        ratio = norm(error, rank) / (atol + rtol * max(size, later_size))
-        step = MOST_SHRINKING * h
-        if ratio < np.inf:
-            step = h * min(MOST_GROWTH, max(MOST_SHRINKING, SAFETY * max(ratio, 1e-10) ** -0.2))
-        if step <= smallest:
-            cause = STEP_TOO_SMALL if ratio < np.inf else NOT_FINITE
-        if not ratio <= 1:
-            continue
-        reached = stop if steps_left == 1 else done + h
-        while i < len(t) and t[i] - t[0] <= reached:
-            dense_weights(weights, (t[i] - t[0] - done) / (reached - done))
-            combine(out[i], z, h, weights, slopes)
-            if norm(out[i], rank) > bound:
-                return out, LEFT_BOUND, t[i], n_steps
-            i += 1
-        load(z, values)
-        put(slopes, 0, slopes[6])
-        size, done = later_size, reached
-        if size > bound and i < len(t):
-            return out, LEFT_BOUND, min(t[0] + done, np.nextafter(t[i], t[i - 1])), n_steps
-    return out, COMPLETED, t[-1], n_steps
+    stages, places, errors, dense, _ = pair  # numbers that compiled loops hold as constants
+    n_slopes, n_stages, power = len(dense), errors.shape[1], -1 / pair.order
+
+    def loop(
+        model: Any,
+        z0: Array,
+        t: Array,
+        u: Array,
+        bound: float,
+        rtol: float,
+        atol: float,
+        max_steps: int,
+    ) -> Outcome:
+        rank, n_inputs, span = len(z0), u.shape[1], t[-1] - t[0]
+        out = np.full((len(t), rank), np.nan)
+        put(out, 0, z0)
+        smallest = 16 * EPS * max(abs(t[0]), abs(t[-1]))
+        values, inside = values_of(model, rank + n_inputs), values_of(model, rank + n_inputs)
+        z, slopes, weights = z0.copy(), np.empty((n_slopes, rank)), np.zeros(n_slopes)
+        error, zero = np.zeros(rank), np.zeros(rank)
+        load(values, z)
+        if len(t) > 1:
+            set_inputs(values, rank, u, 0, 0.0)
+        slope(model, values, slopes, 0)
+        size = norm(z, rank)
+        step = min(span, FIRST_MOVE * max(size, atol / rtol) / norm(slopes[0], rank))
+        n_steps, cause, i = 0, COMPLETED, 1
+        done = 0.0  # how much of the time lies behind; t[i] is the next output time
+        while i < len(t):
+            if n_steps == max_steps:
+                cause = TOO_MANY_STEPS
+            if cause != COMPLETED:
+                now = min(max(t[0] + done, t[i - 1]), np.nextafter(t[i], t[i - 1]))
+                return out, cause, now, n_steps
+            n_steps += 1
+            start, interval = t[i - 1] - t[0], t[i] - t[i - 1]
+            stop = t[i] - t[0] if n_inputs else span
+            steps_left = max(1.0, np.ceil((stop - done) / step))
+            h = (stop - done) / steps_left
+            for s in range(1, n_stages):
+                combine(values, z, h, stages[s, :s], slopes)
+                set_inputs(values, rank, u, i - 1, (done - start + places[s] * h) / interval)
+                slope(model, values, slopes, s)
+            later_size = norm(values, rank)
+            wrong = error_of(error, zero, h, errors, slopes)
+            ratio = wrong / (atol + rtol * max(size, later_size))
+            step = MOST_SHRINKING * h
+            if ratio < np.inf:
+                change = SAFETY * max(ratio, 1e-10) ** power
+                step = h * min(MOST_GROWTH, max(MOST_SHRINKING, change))
+            if step <= smallest:
+                cause = STEP_TOO_SMALL if ratio < np.inf else NOT_FINITE
+            if not ratio <= 1:
+                continue
+            reached = stop if steps_left == 1 else done + h
+            for s in range(n_stages, n_slopes if t[i] - t[0] <= reached else n_stages):
+                combine(inside, z, h, stages[s, :s], slopes)
+                set_inputs(inside, rank, u, i - 1, (done - start + places[s] * h) / interval)
+                slope(model, inside, slopes, s)
+            while i < len(t) and t[i] - t[0] <= reached:
+                dense_weights(weights, dense, (t[i] - t[0] - done) / (reached - done))
+                combine(out[i], z, h, weights, slopes)
+                if norm(out[i], rank) > bound:
+                    return out, LEFT_BOUND, t[i], n_steps
+                i += 1
+            load(z, values)
+            put(slopes, 0, slopes[n_stages - 1])
+            size, done = later_size, reached
+            if size > bound and i < len(t):
+                return out, LEFT_BOUND, min(t[0] + done, np.nextafter(t[i], t[i - 1])), n_steps
+        return out, COMPLETED, t[-1], n_steps
+
+    return loop
 
 
 @register_jitable(**INLINE)
-def dense_weights(weights: Array, place: float) -> None:
-    """Set the weights of the slopes at a `place` from 0 to 1 within a step of :func:`dopri5`."""
-    for s in range(7):
-        a, b, c, d = DOPRI_DENSE[s]
-        weights[s] = place * (a + place * (b + place * (c + place * d)))
+def error_of(error: Array, zero: Array, h: float, errors: Array, slopes: Array) -> float:
+    """The norm of a step's error; of two as in [1]_, section II.10, of :func:`adaptive`."""
+    rank = len(error)
+    combine(error, zero, h, errors[0], slopes)
+    size = norm(error, rank)
+    if len(errors) > 1 and size > 0:
+        combine(error, zero, h, errors[1], slopes)
+        size *= size / np.hypot(size, 0.1 * norm(error, rank))
+    return size
+
+
+@register_jitable(**INLINE)
+def dense_weights(weights: Array, dense: Array, place: float) -> None:
+    """Set the weights of the slopes at a `place` from 0 to 1 within a step."""
+    for s in range(len(weights)):
+        weight = 0.0
+        for k in range(dense.shape[1] - 1, -1, -1):
+            weight = place * (dense[s, k] + weight)
+        weights[s] = weight
+
+
+dopri5 = adaptive(DOPRI5)
 
 
 def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Polynomials as the compiled loops take them: only the terms there are, each formed once.
+"""Polynomials as the compiled loops take them: only the terms there are.
 
 The loops are written once, for models of two kinds: a function ``model(z, u)``, which runs as
 plain Python, and the :class:`Terms` of a polynomial, for which numba takes the second meaning of
@@ -38,7 +38,7 @@ class Terms(NamedTuple):
 
     Its *values* are the state, the inputs, the number 1, and products of two earlier values each.
     A target is the sum of a row of the full matrix times the first values, and of its listed
-    coefficients times theirs.
+    coefficients times two values each: the last factor of the term, and the product of the others.
     """
 
     left: Places
@@ -50,7 +50,9 @@ class Terms(NamedTuple):
     first: Places
     """Where the listed coefficients of each target begin, and the last ends (rank + 1,)."""
     place: Places
-    """The value that each listed coefficient multiplies (n_listed,)."""
+    """One value that each listed coefficient multiplies (n_listed,)."""
+    last: Places
+    """The other one, a variable or the number 1."""
     coef: Array
     """Listed coefficients (n_listed,), target by target."""
 
@@ -58,11 +60,15 @@ class Terms(NamedTuple):
 def terms_of(polynomial: Polynomial) -> Terms:
     """The terms of a polynomial that any target has."""
     used = np.any(polynomial.coef != 0, axis=0)
-    left, right, places = _products(polynomial.exponents[used])
+    exponents = polynomial.exponents[used]
+    places = _products(exponents)[2]
     order = np.argsort(places)
-    places, coef = places[order], polynomial.coef[:, used][:, order]
-    n_terms, n_full = _cheapest(places, coef)
-    full = np.zeros((len(coef), n_full))
+    exponents, coef = exponents[order], polynomial.coef[:, used][:, order]
+    n_terms = _cheapest(places[order], coef)
+    last = _last_factor(exponents[n_terms:])
+    exponents[n_terms:] -= np.arange(exponents.shape[1]) == last[:, None]
+    left, right, places = _products(exponents)
+    full = np.zeros((len(coef), int(places[:n_terms].max(initial=-1)) + 1))
     np.add.at(full.T, places[:n_terms], coef[:, :n_terms].T)  # a term may be there twice
     target, term = np.nonzero(coef[:, n_terms:])
     return Terms(
@@ -71,7 +77,16 @@ def terms_of(polynomial: Polynomial) -> Terms:
         full=full,
         first=np.searchsorted(target, np.arange(len(coef) + 1)).astype(np.uint32),
         place=places[n_terms + term].astype(np.uint32),
+        last=last[term].astype(np.uint32),
         coef=np.ascontiguousarray(coef[target, n_terms + term], dtype=np.float64),
+    )
+
+
+def _last_factor(exponents: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The last variable of each term, or the place of the number 1."""
+    n_variables = exponents.shape[1]
+    return np.max(np.where(exponents > 0, np.arange(n_variables), -1), axis=1, initial=-1) % (
+        n_variables + 1
     )
 
 
@@ -99,14 +114,13 @@ def _products(exponents: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
     return np.concatenate(left), np.concatenate(right), place
 
 
-def _cheapest(places: NDArray[np.int64], coef: Array) -> tuple[int, int]:
-    """How many terms, and how many values, the full matrix is best made for."""
+def _cheapest(places: NDArray[np.int64], coef: Array) -> int:
+    """How many terms, in the order of their `places`, the full matrix is best made for."""
     rank = len(coef)
     n_values = np.append(0, places + 1)
     listed = np.cumsum(np.append(0, np.count_nonzero(coef, axis=0)))
     cost = rank * (FULL_COST * n_values + ROW_COST * (n_values > 0)) - listed
-    n = int(np.argmin(cost))
-    return n, int(n_values[n])
+    return int(np.argmin(cost))
 
 
 def values_of(model: Any, n_variables: int) -> Array:
@@ -165,7 +179,7 @@ def _polynomial_values(model: Any, n_variables: Any) -> Callable[..., Array] | N
 @overload(slope, jit_options=SUMS)
 def _polynomial_slope(model: Any, values: Any, slopes: Any, row: Any) -> Callable[..., None]:
     def evaluate(model: Any, values: Any, slopes: Any, row: Any) -> None:
-        left, right, full, first, place, coef = model
+        left, right, full, first, place, last, coef = model
         start = len(values) - len(left)
         for k in range(len(left)):
             values[start + k] = values[left[k]] * values[right[k]]
@@ -174,7 +188,7 @@ def _polynomial_slope(model: Any, values: Any, slopes: Any, row: Any) -> Callabl
             for k in range(full.shape[1]):
                 total += full[i, k] * values[k]
             for k in range(first[i], first[i + 1]):
-                total += coef[k] * values[place[k]]
+                total += coef[k] * values[place[k]] * values[last[k]]
             slopes[row, i] = total
 
     return evaluate
@@ -183,18 +197,19 @@ def _polynomial_slope(model: Any, values: Any, slopes: Any, row: Any) -> Callabl
 @overload(derivative, jit_options=SUMS)
 def _polynomial_derivative(model: Any, values: Any, out: Any) -> Callable[..., None]:
     def differentiate(model: Any, values: Any, out: Any) -> None:
-        left, right, full, first, place, coef = model
+        left, right, full, first, place, last, coef = model
         rank, start = len(out), len(values) - len(left)
         # by[v, i] is the derivative of target i by value v: first where v stands in its sum, then,
         # from the last product back to the variables, through the products that v is a factor of.
         by = np.zeros((len(values), rank))
+        for k in range(len(left)):
+            values[start + k] = values[left[k]] * values[right[k]]
         for i in range(rank):
             for k in range(full.shape[1]):
                 by[k, i] = full[i, k]
             for k in range(first[i], first[i + 1]):
-                by[place[k], i] += coef[k]
-        for k in range(len(left)):
-            values[start + k] = values[left[k]] * values[right[k]]
+                by[place[k], i] += coef[k] * values[last[k]]
+                by[last[k], i] += coef[k] * values[place[k]]
         for k in range(len(left) - 1, -1, -1):
             for i in range(rank):
                 by[left[k], i] += by[start + k, i] * values[right[k]]

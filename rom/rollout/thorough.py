@@ -76,7 +76,7 @@ def free_runs(
     """The model run freely over whole stretches of the reference, beside it, and the time step."""
     dynamics, runs = model.dynamics_, []
     for truth in stretches:
-        Z, bound = model.compressor_.transform(truth.rows), comparisons[0].run.bound
+        Z, bound = truth.latent(model), comparisons[0].run.bound
         run = rollout(dynamics, Z[0], truth.t, u=truth.u, bound=bound, throw=False)
         runs.append((run.z, Z, truth.t, truth.u))
     if not runs:  # those of a full model are whole as they are
@@ -190,10 +190,14 @@ def with_invariants(
     data: xr.Dataset, model: Any, comparisons: Sequence[Comparison], invariants: Invariants
 ) -> xr.Dataset:
     """Add how far functions of the state, which should stay, drift along rollouts and truth."""
+    found = list(invariants.items())
 
     def drift(states: Sequence[Array]) -> tuple[tuple[str, str], Array]:
         values = [
-            [np.asarray(function(physical(model, z, c.run.t))) for function in invariants.values()]
+            [
+                _values(name, function, physical(model, z, c.run.t), len(z))
+                for name, function in found
+            ]
             for z, c in zip(states, comparisons, strict=True)
         ]
         return ("invariant", "lead"), invariant_drift(np.moveaxis(np.array(values), 1, 2))
@@ -202,6 +206,16 @@ def with_invariants(
         invariant_drift=drift([c.run.z for c in comparisons]),
         invariant_drift_truth=drift([c.truth for c in comparisons]),
     ).assign_coords(invariant=list(invariants))
+
+
+def _values(name: str, function: Callable[[Any], Any], states: Any, n_time: int) -> Array:
+    values = np.asarray(function(states), dtype=np.float64)
+    if values.shape != (n_time,):
+        raise ValueError(
+            f"The invariant {name!r} must give one number per state, ({n_time},), but its shape "
+            f"is {values.shape}."
+        )
+    return values
 
 
 def physical(model: Any, z: Array, t: Array) -> Any:

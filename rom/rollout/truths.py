@@ -32,6 +32,13 @@ class Truth(NamedTuple):
     """What the full model took; NaN for snapshots."""
     coarse: Array | None = None
     """The same by the rival at equal cost, where there is one; infinite where it failed."""
+    before: Array | None = None
+    """Rows before the start, which the latent states of a model with delays hold."""
+
+    def latent(self, model: Any) -> Array:
+        """Latent states (n_time, rank), projected."""
+        rows = self.rows if self.before is None else np.concatenate([self.before, self.rows])
+        return np.asarray(model.to_latent(rows))
 
 
 class Truths(NamedTuple):
@@ -55,11 +62,21 @@ def simulated(
         raise ValueError("A check against a full model needs its output times t, two or more.")
     t = checks.check_times(t, np.size(t))
     u = checks.check_inputs(u, len(t), n_inputs=model.dynamics_.n_inputs_)
+    if u is not None and model.states_per_row > 1:
+        raise ValueError(
+            "The inputs before a start, which gave its history, are not known: check a model with "
+            "delays and inputs on snapshots."
+        )
     chosen = evenly(np.arange(len(model.latent_)), n_starts)
     decoded = model.decode(model.latent_[chosen])
     if hasattr(decoded, "data_vars"):
         raise TypeError("A full model has one field, but the reduced one was fitted on a Dataset.")
     states = np.asarray(decoded if starts is None else starts)
+    if states.ndim != np.ndim(decoded):
+        raise ValueError(
+            f"starts must be states of the full model (n_starts, *space), {np.ndim(decoded)}-D, "
+            f"but its shape is {states.shape}."
+        )
     if not len(states):
         raise ValueError("starts must hold at least one state, but it is empty.")
     reference.simulate(states[0], t[:2], u=None if u is None else u[:2])  # compiles, where it must
@@ -79,22 +96,27 @@ def _run(
     u: Array | None,
     plain: bool,
 ) -> Truth:
-    def rows_of(run: Any) -> Array:
+    def rows_of(run: Any, t: Array) -> Array:
         if plain:
             return np.asarray(model.to_rows(run.values.reshape(len(t), -1), t=t).rows)
         return np.asarray(model.to_rows(run).rows)
 
+    before = None
+    if model.states_per_row > 1:
+        past = t[0] + step_of(model) * np.arange(1 - model.states_per_row, 1)
+        history = reference.simulate(state, past)
+        before, state = rows_of(history, past)[:-1], np.asarray(history.values)[-1]
     begin = perf_counter()
     run = reference.simulate(state, t, u=u)
     seconds = perf_counter() - begin
-    rows = rows_of(run)
+    rows = rows_of(run, t)
     if rival is None:
-        return Truth(t, u, rows, seconds)
+        return Truth(t, u, rows, seconds, before=before)
     try:
-        coarse = rows_of(rival.model.simulate(state, t, u=u))
+        coarse = rows_of(rival.model.simulate(state, t, u=u), t)
     except FloatingPointError:
         coarse = np.full_like(rows, np.inf)
-    return Truth(t, u, rows, seconds, coarse)
+    return Truth(t, u, rows, seconds, coarse, before)
 
 
 def held_out(
@@ -116,25 +138,49 @@ def held_out(
     if times is None:
         if model.dynamics_.time == "continuous":
             raise ValueError("A continuous-time model needs the times t of the snapshots.")
-        dt = model.dynamics_.dt_
-        times = np.arange(rows.shape[0]) * (dt if np.isfinite(dt) else 1.0)
+        times = np.arange(rows.shape[0]) * step_of(model)
     if rows.nbytes <= READ_ONCE:
         rows = np.asarray(rows)  # lazy rows would be read again for every start
-    pieces = segments(times, codes)
+    past = model.states_per_row - 1
+    pieces, n_short = [], 0
+    for piece in segments(times, codes):
+        if piece.stop - piece.start > past:
+            pieces.append(slice(piece.start + past, piece.stop))
+        else:
+            n_short += 1
+    if not pieces:
+        raise ValueError(
+            f"A start needs {past} snapshots before it, but no stretch of the reference has more."
+        )
+    longest = max(piece.stop - piece.start for piece in pieces)
+    if horizon is None and longest < 3:
+        raise ValueError(
+            "A check needs three snapshots or more that follow each other, but the longest "
+            f"stretch of the reference has {longest}."
+        )
     spans = np.array([times[piece.stop - 1] - times[piece.start] for piece in pieces])
     horizon = float(np.median(spans) / 2 if horizon is None else horizon)
     if not 0 < horizon < np.inf:
         raise ValueError(f"horizon must be positive and finite, but it is {horizon:g}.")
 
     def parts(slices: list[slice]) -> Iterator[Truth]:
-        return (Truth(times[s], None if u is None else u[s], np.asarray(rows[s])) for s in slices)
+        for s in slices:
+            before = np.asarray(rows[s.start - past : s.start]) if past else None
+            inputs = None if u is None else u[s]
+            yield Truth(times[s], inputs, np.asarray(rows[s]), before=before)
 
-    longest = sorted(pieces, key=lambda piece: piece.start - piece.stop)[:n_starts]
+    by_length = sorted(pieces, key=lambda piece: piece.start - piece.stop)
     return Truths(
         parts(windows(times, pieces, horizon, n_starts)),
-        parts([piece for piece in longest if piece.stop - piece.start > 1]),
-        int(np.sum(spans < horizon * (1 - 1e-9))),
+        parts([piece for piece in by_length[:n_starts] if piece.stop - piece.start > 1]),
+        n_short + int(np.sum(spans < horizon * (1 - 1e-9))),
     )
+
+
+def step_of(model: Any) -> float:
+    """Time from one snapshot to the next in training; 1 where that is not known."""
+    dt = float(model.dynamics_.dt_)
+    return dt if np.isfinite(dt) else 1.0
 
 
 def windows(t: Array, pieces: list[slice], horizon: float, n_starts: int) -> list[slice]:

@@ -18,6 +18,8 @@ from numba.extending import register_model
 intrinsic: Any = numba_intrinsic  # its type counts the typing context as an argument of callers
 
 WIDTH = 32
+# Rows of so many numbers are transposed together; a divisor of `WIDTH`.
+BLOCK = 8
 _VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 _INDEX = ir.IntType(32)
 # A product and a sum may be rounded once.
@@ -77,6 +79,48 @@ def store(typing: Any, array: Any, row: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), code
+
+
+@intrinsic
+def transpose(typing: Any, rows: Any, row: Any, out: Any, column: Any) -> Any:
+    """Set `BLOCK` columns of `out` (`WIDTH`, n), from `column` on, to rows (n, `WIDTH`)."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source, row, target, column = args
+        number = row.type
+        whole = [
+            builder.load(_address(context, builder, signature.args[0], source, place), align=8)
+            for place in (builder.add(row, number(k)) for k in range(BLOCK))
+        ]
+        array = context.make_array(signature.args[2])(context, builder, target)
+        width = builder.extract_value(array.shape, 1)
+        for lane in range(0, WIDTH, BLOCK):
+            block = [_picked(builder, x, x, range(lane, lane + BLOCK)) for x in whole]
+            for k, x in enumerate(_transposed(builder, block)):
+                place = builder.add(builder.mul(number(lane + k), width), column)
+                address = builder.bitcast(builder.gep(array.data, [place]), x.type.as_pointer())
+                builder.store(x, address, align=8)
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp, out, types.intp), code
+
+
+def _transposed(builder: Any, block: list[Any]) -> list[Any]:
+    """A square of numbers, transposed: its off-diagonal quarters change places, then theirs."""
+    for half in (1, 2, 4):
+        for k in (k for k in range(BLOCK) if not k & half):
+            upper, lower = block[k], block[k + half]
+            left = [j if not j & half else BLOCK + j - half for j in range(BLOCK)]
+            right = [j + half if not j & half else BLOCK + j for j in range(BLOCK)]
+            block[k] = _picked(builder, upper, lower, left)
+            block[k + half] = _picked(builder, upper, lower, right)
+    return block
+
+
+def _picked(builder: Any, a: Any, b: Any, places: Any) -> Any:
+    """The numbers at some places of two vectors, one after the other."""
+    mask = ir.Constant(ir.VectorType(_INDEX, BLOCK), list(places))
+    return builder.shuffle_vector(a, b, mask)
 
 
 @intrinsic

@@ -9,7 +9,13 @@ import numpy as np
 
 from rom.rollout import reasons
 from rom.rollout.horizon import skilful_span
-from rom.rollout.reasons import all_of, out_of_range, statistics_kept, time_in_words
+from rom.rollout.reasons import (
+    all_of,
+    inputs_out_of_range,
+    out_of_range,
+    statistics_kept,
+    time_in_words,
+)
 from rom.rollout.result import Status
 
 if TYPE_CHECKING:
@@ -34,6 +40,8 @@ def verdict_of(data: xr.Dataset) -> str:
         words += [_reliability(data), _statistics(data)]
     if out_of_range(data):
         words.append("its starts are outside of the training range")
+    if inputs_out_of_range(data):
+        words.append("its inputs leave the training range")
     return "; ".join(words)
 
 
@@ -48,9 +56,12 @@ def _reliability(data: xr.Dataset) -> str:
 
 def _statistics(data: xr.Dataset) -> str:
     kept = statistics_kept(data)
-    return {True: "statistics kept", False: "statistics not kept", None: "statistics not known"}[
-        kept
-    ]
+    if kept is None:
+        return "statistics not known"
+    known = data["statistics_known"].values
+    if not kept or known.all():
+        return "statistics kept" if kept else "statistics not kept"
+    return f"statistics kept as far as known ({known.sum()} of {known.size})"
 
 
 def _stability(data: xr.Dataset) -> str:

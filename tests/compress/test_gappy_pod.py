@@ -92,6 +92,72 @@ def test_few_modes_beat_filling_with_the_mean_and_are_near_the_complete_projecti
     assert rms((fitted.reconstruct(gappy) - X)[hidden]) < error
 
 
+def slow_field(memory=0.9, seed=0):
+    """Local patterns that change slowly, and a wide band that hides now these and now those."""
+    rng = np.random.default_rng(seed)
+    n_time, n_space, rank = 150, 120, 4
+    z = rng.normal(size=(n_time, rank))
+    for t in range(1, n_time):
+        z[t] = memory * z[t - 1] + np.sqrt(1 - memory**2) * z[t]
+    centres = np.arange(n_space) - 30 * np.arange(rank)[:, None]
+    patterns = np.exp(-0.5 * ((centres % n_space - n_space / 2) / 10) ** 2)
+    X = 3 * z @ patterns + 0.3 * rng.normal(size=(n_time, n_space)) + 2.0
+    hidden = (np.arange(n_space) - 37 * np.arange(n_time)[:, None]) % n_space < 48
+    return X, hidden
+
+
+def row_by_row(fitted, gappy):
+    """Filled with what each row says alone."""
+    return np.concatenate([fitted.reconstruct(row[None]) for row in gappy])
+
+
+def test_rows_before_and_after_fill_a_gap_that_no_row_can_and_bands_still_cover():
+    X, hidden = slow_field()
+    gappy = with_gaps(X, hidden)
+    fitted = GappyPOD(4, random_state=0).fit(gappy)
+    np.testing.assert_allclose(fitted.memory_, 0.9, atol=0.15)
+    error = (fitted.reconstruct(gappy) - X)[hidden]
+    assert rms(error) < 0.7 * rms((row_by_row(fitted, gappy) - X)[hidden])
+    assert 0.90 < np.mean(np.abs(error) < 1.96 * np.sqrt(fitted.variance(gappy)[hidden])) < 0.98
+
+
+def test_rows_in_no_order_have_no_memory_and_lose_nothing_by_it():
+    X, hidden = slow_field()
+    order = np.random.default_rng(1).permutation(len(X))
+    gappy = with_gaps(X, hidden)[order]
+    fitted = GappyPOD(4, random_state=0).fit(gappy)
+    assert fitted.memory_.max() < 3 / np.sqrt(len(X))
+    error = rms((fitted.reconstruct(gappy) - X[order])[hidden[order]])
+    assert error < 1.02 * rms((row_by_row(fitted, gappy) - X[order])[hidden[order]])
+
+
+def test_no_memory_reaches_into_another_run():
+    X, hidden = slow_field()
+    gappy = with_gaps(X, hidden)
+    fitted = GappyPOD(4, random_state=0).fit(gappy)
+    runs = np.repeat(["a", "b"], 75)
+    for method in (fitted.reconstruct, fitted.variance):
+        apart = np.concatenate([method(gappy[:75]), method(gappy[75:])])
+        np.testing.assert_allclose(method(gappy, trajectory=runs), apart, atol=1e-12)
+        assert np.abs(method(gappy) - apart).max() > 1e-3
+    alone = GappyPOD(4, random_state=0).fit(gappy, np.arange(len(gappy)))
+    np.testing.assert_array_equal(alone.memory_, 0.0)
+    np.testing.assert_allclose(alone.reconstruct(gappy), row_by_row(alone, gappy), atol=1e-9)
+    with pytest.raises(ValueError, match="trajectory"):
+        fitted.reconstruct(gappy, trajectory=runs[:-1])
+
+
+def test_a_missing_time_lies_between_its_neighbours():
+    X, hidden = slow_field()
+    fitted = GappyPOD(4, random_state=0).fit(with_gaps(X, hidden))
+    around = X[9:12].copy()
+    around[1] = np.nan
+    error = rms(fitted.reconstruct(around)[1] - X[10])
+    assert error < 0.5 * rms(fitted.mean_ - X[10])
+    spread = np.mean(fitted.variance(around), axis=1)
+    assert spread[[0, 2]].max() < spread[1] < fitted.variance(around[1:2]).mean()
+
+
 def test_modes_are_orthonormal_and_of_fixed_sign():
     X, _, hidden = field()
     C = GappyPOD(random_state=0).fit(with_gaps(X, hidden)).fill_components_

@@ -12,7 +12,7 @@ from scipy.linalg import expm
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import rom
-from rom.dynamics.gradient_ode import Energy, symmetric_solution
+from rom.dynamics.gradient_ode import Energy, clearly_better, symmetric_solution
 from rom.dynamics.hamiltonian import HamiltonianODE, canonical
 from rom.fom import Wave
 
@@ -139,6 +139,16 @@ def test_an_energy_that_is_not_definite_gets_a_wall_that_holds_everything_in(fit
     heights = [model.energy(model.mean_ + far * rays).min() for far in (10, 100, 1000, 1e4)]
     assert np.all(np.diff(heights) > 0)
     assert heights[-1] > 100 * heights[-2]
+
+
+def test_a_network_stays_only_if_better_by_a_standard_error():
+    """Of means of 100 windows that are 2 ± 1, so 0.1; in every window better is not enough."""
+    errors = np.tile([1.0, 3.0], 50)
+    assert not clearly_better(errors, errors + 0.099)
+    assert clearly_better(errors, errors + 0.101)
+    assert not clearly_better(errors, errors)
+    assert clearly_better(errors, np.where(errors > 1, np.nan, errors))
+    assert not clearly_better(np.where(errors > 1, np.nan, errors), errors)
 
 
 def test_pendulum_far_past_training():

@@ -207,8 +207,23 @@ def test_constant_column_is_no_trouble():
     assert np.abs(model.predict(Z)[:, 2]).max() < 1e-2
 
 
+def test_a_column_of_rounding_is_neither_fast_nor_fitted():
+    """Nor is an input that only rounding moves; times and targets of rounding come of rounding."""
+    t, rng = np.linspace(0, 6, 60), np.random.default_rng(0)
+    constant, u = np.full((2, 60, 1), 0.1)
+    Z = np.hstack([linear(OSCILLATOR, t), constant])
+    exact, shaken = (
+        quick(max_iter=40).fit(Z + 1e-13 * noise, t=t, u=u + 1e-16 * noise[:, :1])
+        for noise in ([0, 0, 0] * np.ones((60, 1)), [0, 0, 1] * rng.normal(size=(60, 3)))
+    )
+    assert shaken.pull_ == pytest.approx(exact.pull_, rel=1e-9)
+    assert shaken.slope_scale_ == pytest.approx(exact.slope_scale_, rel=1e-9)
+    assert shaken.scale_ == pytest.approx(exact.scale_, rel=1e-9)
+    assert np.abs(shaken.predict(Z, u=u)[:, 2]).max() < 1e-5
+
+
 def test_a_loss_that_is_not_finite_ends_the_fit_with_the_last_good_weights():
-    from rom.dynamics.shooting import NOT_FINITE, minimise
+    from rom.dynamics.training import NOT_FINITE, minimise
 
     start = [np.array([3.0])]
     loss = lambda p, x: (p[0] * x).sum().log()  # noqa: E731

@@ -165,6 +165,8 @@ def test_known_operators_give_the_model_that_a_fit_finds(seed, rank, n_inputs, o
     assert known.get_params() == found.get_params()
     assert known.normal_ is None
     found.normal_ = None
+    assert known.input_range_.shape == found.input_range_.shape
+    found.input_range_ = known.input_range_  # the operators do not tell it
     assert set(vars(known)) == set(vars(found))
     for name, value in vars(found).items():
         np.testing.assert_array_equal(getattr(known, name), value)

@@ -36,6 +36,8 @@ def test_parts_give_what_all_rows_give(model):
         parts.partial_fit(Z[some], y[some], u=u[some])
     assert_allclose(parts.predict(Z, u=u), whole.predict(Z, u=u), rtol=1e-9)
     assert parts.bound_ == whole.bound_
+    for found in (parts, whole):
+        assert_allclose(found.input_range_, [u.min(axis=0), u.max(axis=0)])
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)

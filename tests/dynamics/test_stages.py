@@ -9,7 +9,13 @@ from rom.base import Series
 from rom.data.trajectory import segments
 from rom.dynamics import shooting
 from rom.dynamics.invariants import quadratic_invariants
-from rom.dynamics.stages import hold_out, row_numbers, weak_matching
+from rom.dynamics.stages import (
+    fastest_rate,
+    hold_out,
+    input_scale,
+    row_numbers,
+    weak_matching,
+)
 
 SPIRAL = np.array([[-0.1, 1.5], [-1.5, -0.1]])
 
@@ -93,3 +99,16 @@ def test_noise_is_on_the_first_states_only_and_the_batch_is_not_written_to():
     assert same is u
     assert torch.equal(shaken[:, 1:], z[:, 1:])
     assert 0.25 < shaken[:, 0].abs().max() <= 0.3
+
+
+def test_scales_know_rounding_from_what_varies():
+    """A rate is that of a sine; an input is as wide as its deviation however large its mean is."""
+    t = np.linspace(0, 2 * np.pi, 1001)[:-1]
+    sines, slopes = np.stack([np.sin(t), np.sin(9 * t)]).T, np.stack([np.cos(t), 9 * np.cos(9 * t)])
+    shaken = np.column_stack([sines, 3 + 1e-12 * np.cos(400 * t)])
+    changes = np.column_stack([slopes.T, 4e-10 * np.sin(400 * t)])
+    assert fastest_rate(shaken, changes) == pytest.approx(9, rel=1e-9)
+    assert fastest_rate(0 * sines + 0.1, 0 * sines) == 0
+    u = np.column_stack([1e6 + 1e-3 * sines[:, 0], np.full(1000, 0.1), np.zeros(1000)])
+    assert input_scale(u) == pytest.approx([1e-3 / np.sqrt(2), 1, 1], rel=1e-5)
+    assert input_scale(u[:, :0]).shape == (0,)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.polynomial.chebyshev import chebval
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import quad, solve_ivp
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -72,6 +73,28 @@ def test_parts_hold_for_even_samples_of_waves(rank, seed):
     dZ = frequency * np.cos(frequency * t[:, None] + phase)
     A, Y = weak_rows(dZ, Z, t, [slice(0, 151)], width=0.9)
     assert_allclose(A, Y, atol=1e-9 * np.abs(Y).max())
+
+
+def test_gathered_points_have_the_moments_of_their_samples():
+    """With any polynomial of degree 15, in whole blocks of samples and in the rest after them."""
+    samples = np.random.default_rng(0).normal(size=(1010, 2))
+    (points,) = weak.gather(100, samples)
+    place = (100 * (np.arange(12)[:, None] + (1 + weak.CHEBYSHEV) / 2) - 0.5).ravel()
+    for degree in range(16):
+        factor = chebval(np.arange(1010) / 505 - 1, np.eye(16)[degree])
+        at_points = chebval(place / 505 - 1, np.eye(16)[degree])
+        assert_allclose(at_points @ points, factor @ samples, atol=1e-11)
+
+
+def test_long_windows_that_overlap_are_integrated_to_rounding():
+    """Of noise as of waves: gathered samples and all of them give the same integrals."""
+    t = np.linspace(0, 20, 20001)
+    Z = np.sin(t)[:, None] + np.random.default_rng(0).normal(size=(20001, 2))
+    A, Y = weak_rows(Z, Z, t, [slice(0, 20001)], width=6.0, n_windows=60)
+    first = np.rint(np.linspace(0, 20001 - 6001, 60)).astype(int)
+    value, slope = weak.test_functions(t, t[first] + 3.0, 6.0)
+    assert_allclose(A, value @ Z, atol=1e-12 * np.abs(A).max())
+    assert_allclose(Y, slope @ Z, atol=1e-12 * np.abs(Y).max())
 
 
 @pytest.mark.parametrize("n", [100, 200, 400])
@@ -176,6 +199,15 @@ def test_noisier_states_get_wider_test_functions(lorenz_run):
     noise = np.random.default_rng(0).normal(size=Z.shape)
     widths = [support_width(Z + s * noise, t, [slice(0, len(t))]) for s in (1e-3, 0.1, 3.0)]
     assert widths[0] < widths[1] < widths[2]
+
+
+def test_many_rows_have_the_width_of_their_whole_spectrum_or_the_narrowest():
+    t = 0.01 * np.arange(3 * weak.GLIMPSE)
+    wave = np.sin(2 * np.pi * 0.5 * t)[:, None]
+    noise = np.random.default_rng(0).normal(size=wave.shape)
+    whole = [slice(0, len(t))]
+    assert support_width(wave + noise, t, whole) == weak.PASS / spectrum_corner(wave + noise, t)
+    assert_allclose(support_width(np.sin(1e3 * wave), t, whole), 0.32)
 
 
 def test_short_stretches_are_left_out_and_said():

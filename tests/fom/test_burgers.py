@@ -57,6 +57,13 @@ def test_inputs_need_one_row_for_each_time():
         model.simulate(model.initial_state(), [0.0, 0.1, 0.2], u=[1.0, 1.0])
 
 
+def test_inputs_beyond_what_the_grid_resolves_are_refused():
+    model = Burgers(n=8)
+    assert model.simulate(np.zeros(8), [0.0, 0.1], u=np.ones((2, 3))).sizes["x"] == 8
+    with pytest.raises(ValueError, match="8 points has 3 sines, but u has 4 inputs"):
+        model.simulate(np.zeros(8), [0.0, 0.1], u=np.ones((2, 4)))
+
+
 def test_a_run_that_blows_up_says_when():
     with pytest.raises(FloatingPointError, match=r"left the finite numbers by t = 0\.5"):
         Burgers(dt=0.1).simulate(1e6 * Burgers().initial_state(), [0.0, 0.5, 1.0])

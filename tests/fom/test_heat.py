@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import expm
 
 from rom.fom import Heat
 
@@ -27,6 +28,38 @@ def test_runs_are_the_exponential_of_the_matrix(t, seed):
     q0 = np.random.default_rng(seed).normal(size=model.n)
     exact = vectors @ (np.exp(values * t) * (vectors.T @ q0))
     np.testing.assert_allclose(model.simulate(q0, [0.0, t])[1], exact, atol=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(h=st.floats(1e-7, 1.0), n_inputs=st.integers(1, 2), seed=st.integers(0, 1000))
+def test_runs_with_driven_ends_are_exact_in_time(h, n_inputs, seed):
+    """The state, the inputs and their slopes together obey a linear system: its exponential."""
+    model, rng = Heat(n=11), np.random.default_rng(seed)
+    t, u, q0 = np.array([0.0, h, 3 * h]), rng.normal(size=(3, n_inputs)), rng.normal(size=11)
+    B, zero, one = model.input_shapes(n_inputs).T, np.zeros, np.eye(n_inputs)
+    exact = [q0]
+    for i, step in enumerate(np.diff(t)):
+        M = np.block(
+            [
+                [operator(model), B, zero((11, n_inputs))],
+                [zero((n_inputs, 11 + n_inputs)), one],
+                [zero((n_inputs, 11 + 2 * n_inputs))],
+            ]
+        )
+        slope = (u[i + 1] - u[i]) / step
+        exact.append((expm(M * step) @ np.concatenate([exact[-1], u[i], slope]))[:11])
+    np.testing.assert_allclose(model.simulate(q0, t, u=u), exact, atol=1e-11)
+
+
+def test_one_input_is_both_ends_and_zero_is_none():
+    model, t = Heat(n=15), [0.0, 0.02, 0.07]
+    u, q0 = np.array([0.3, -1.0, 2.0]), Heat(n=15).initial_state()
+    both = model.simulate(q0, t, u=np.c_[u, u])
+    np.testing.assert_allclose(model.simulate(q0, t, u=u), both, atol=1e-13)
+    still = model.simulate(q0, t, u=np.zeros(3))
+    np.testing.assert_allclose(still, model.simulate(q0, t), atol=1e-13)
+    with pytest.raises(ValueError, match="one for each, but it has 3"):
+        model.simulate(q0, t, u=np.zeros((3, 3)))
 
 
 def test_grids_converge_with_second_order_to_the_fourier_series():

@@ -31,7 +31,7 @@ def a_state(model):
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
 def test_rate_is_the_derivative_of_the_simulation(model):
     start = a_state(model)
-    rate, basis = tendency_of(model)
+    rate, basis, _ = tendency_of(model)
     flat = start.reshape(1, -1)
     found = rate(flat) if basis is None else rate(flat @ basis.T) @ basis
 
@@ -44,9 +44,26 @@ def test_rate_is_the_derivative_of_the_simulation(model):
     np.testing.assert_allclose(found[0], exact, atol=1e-5 * np.abs(exact).max())
 
 
-@pytest.mark.parametrize("model", MODELS[1:3], ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize("n_inputs", [1, 2])
+@pytest.mark.parametrize("model", MODELS[:2], ids=lambda model: type(model).__name__)
+def test_force_is_what_inputs_add_to_the_derivative(model, n_inputs):
+    force, u = tendency_of(model, n_inputs).force, np.array([0.7, -2.0])[:n_inputs]
+
+    def quotient(h):
+        return model.simulate(0 * a_state(model), [0.0, h], u=[u, u]).values[1] / h
+
+    h = 1e-5
+    slope = (quotient(h) - 6 * quotient(h / 2) + 8 * quotient(h / 4)) / 3  # error of order h³
+    np.testing.assert_allclose(slope, u @ force, atol=1e-5 * np.abs(force).max())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [*MODELS[1:3], Burgers(n=36)],
+    ids=["Burgers", "KuramotoSivashinsky", "a grid of three times as many points"],
+)
 def test_on_a_periodic_interval_advection_keeps_the_energy(model):
-    rate, basis = tendency_of(model)
+    rate, basis, _ = tendency_of(model)
     np.testing.assert_allclose(basis @ basis.T, np.eye(len(basis)), atol=1e-12)
     y = np.random.default_rng(0).normal(size=(5, len(basis)))
     quadratic = (rate(y) + rate(-y)) / 2

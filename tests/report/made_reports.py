@@ -67,6 +67,11 @@ def _figures(data):
             np.outer([1.0, 0.6, 0.3, 0.1], 0.1 + LEAD),
             band | {"n_calibration": 300, "n_test": 500},
         ),
+        cell_band_radius=(
+            ("cell", "lead"),
+            np.outer([2.0, 4.0, 3.0, 50.0], 0.1 + LEAD),
+            band | {"n_calibration": 300, "n_test": 500},
+        ),
         distance=("statistic", [0.02, 0.03, 0.1, 0.2, 0.05, 0.01]),
         sampling_error=("statistic", [0.03, 0.04, 0.08, 0.25, 0.06, 0.02]),
         statistics_kept=("statistic", [True, True, False, True, True, True]),
@@ -79,9 +84,13 @@ def _figures(data):
         invariant_drift=(("invariant", "lead"), 1e-12 * np.outer([1, 5], 1 + LEAD)),
         invariant_drift_truth=(("invariant", "lead"), 1e-13 * np.outer([1, 5], 1 + LEAD)),
         anomaly_correlation=("lead", 1 - LEAD / 10),
+        anomaly_correlation_low=("lead", 0.9 - LEAD / 10),
+        anomaly_correlation_high=("lead", np.minimum(1.1 - LEAD / 10, 1)),
         skill_low=data["skill"] - 0.1,
         skill_high=data["skill"] + 0.1,
         crps=("lead", 0.1 + 0.05 * LEAD),
+        crps_low=("lead", 0.08 + 0.04 * LEAD),
+        crps_high=("lead", 0.12 + 0.06 * LEAD),
         crps_climatology=("lead", np.full(M, 0.5)),
         left_range=("start", np.where(np.arange(n) % 3 == 0, 2.5, np.nan)),
     ).assign_attrs(
@@ -121,7 +130,11 @@ def _curves(data):
     )
     return with_fields(
         data.assign_coords(
-            statistic=STATISTICS, invariant=["energy", "mass"], band=["fixed", "adaptive"]
+            statistic=STATISTICS,
+            invariant=["energy", "mass"],
+            band=["fixed", "adaptive"],
+            cell=["h [m] at x 0", "h [m] at x 1", "h [m] at x 2", "v [m/s] at x 0"],
+            cell_variable=("cell", ["h [m]", "h [m]", "h [m]", "v [m/s]"]),
         )
     )
 

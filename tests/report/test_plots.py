@@ -82,6 +82,15 @@ def test_every_panel_is_drawn_where_there_are_the_figures_for_it(tmp_path):
     band = rollout.collections[0].get_paths()[0].vertices[:, 1]
     radius = report.data.band_radius[0].values
     assert np.isclose(band.max(), (report.data.latent_model[0].values + radius).max())
+    height = curve(panels["Width of the bands on cells"][0], "h [m]").get_ydata()
+    assert np.array_equal(height, 3.0 * (0.1 + report.data["lead"]))  # the median of three cells
+    for title, name in (
+        ("Anomaly correlation", "anomaly_correlation"),
+        ("Ensemble score", "crps"),
+    ):
+        shade = panels[title][0].collections[0].get_paths()[0].vertices[:, 1]
+        assert shade.min() == report.data[f"{name}_low"].min()
+        assert shade.max() == report.data[f"{name}_high"].max()
     assert png(figure, tmp_path / "complete.png")
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import lfilter
 from scipy.stats import binom
 
-from rom.rollout.bootstrap import skill_interval
+from rom.rollout.bootstrap import mean_interval, skill_interval
 from rom.rollout.skill import skill_score
 
 
@@ -84,6 +84,16 @@ def test_no_error_is_skill_one_and_arrays_are_left_alone():
     low, high = skill_interval(error, baseline)
     assert (low[0], high[0]) == (1, 1)
     np.testing.assert_array_equal(baseline, before)
+
+
+def test_the_interval_of_a_mean_moves_with_the_values_and_turns_with_their_sign():
+    values = np.random.default_rng(8).normal(size=(40, 3))
+    low, high = mean_interval(values)
+    assert np.all((low < values.mean(axis=0)) & (values.mean(axis=0) < high))
+    moved, turned = mean_interval(5 + 2 * values), mean_interval(-values)
+    np.testing.assert_allclose(moved, [5 + 2 * low, 5 + 2 * high])
+    np.testing.assert_allclose(turned, [-high, -low], atol=0.02)  # a quantile is of many draws
+    np.testing.assert_allclose(mean_interval(np.full((9, 2), 0.3)), 0.3)
 
 
 def test_refusals():

@@ -10,7 +10,7 @@ from scipy.linalg import expm
 import rom
 from rom.compress import QuadraticManifold
 from rom.dynamics import DMD
-from rom.fom import Burgers, CylinderWake, Heat, Wave
+from rom.fom import Burgers, CylinderWake, Heat, Lorenz96, Wave
 from rom.rollout.bounds import bernstein, certified_bound, sizes_of
 from rom.rollout.certificate import Split, certificate, certify
 from rom.rollout.comparison import comparison, exponentials
@@ -96,6 +96,7 @@ def test_a_disturbance_and_an_unsure_start_are_in_the_bound():
     bound = certified_bound(known, reduced, run, np.ones(1), start_error=0.1, disturbance=0.3)
     exact = 0.1 * np.exp(-t) + 0.3 * (1 - np.exp(-t))
     np.testing.assert_allclose(bound.error, exact, rtol=1e-5)
+    assert "leave out" in bound.reason
 
 
 def test_the_bound_holds_for_maps_whose_steps_are_joined_by_a_spline():
@@ -132,6 +133,50 @@ def test_burgers_is_certified_through_the_whole_model():
     rough = rows[0] + np.cos(np.pi * np.arange(32))  # the shortest wave of the grid
     off = certified_bound(known, model.dynamics_, run, rough - model.compressor_.mean_)
     assert (off.kind, np.isinf(off.error).all()) == ("none", True)
+
+
+@pytest.mark.parametrize(
+    ("full", "n_inputs"),
+    [
+        (Heat(n=15, diffusivity=0.1), 1),
+        (Heat(n=15, diffusivity=0.1), 2),
+        (Burgers(n=32, viscosity=0.1), 2),
+    ],
+    ids=["both ends", "each end", "body force"],
+)
+@settings(max_examples=3, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_with_random_inputs_no_error_is_above_the_bound(full, n_inputs, seed):
+    rng, t = np.random.default_rng(seed), np.linspace(0, 0.2, 21)
+    wave, inputs = full.initial_state().values, rng.normal(size=(4, len(t), n_inputs))
+    starts = rng.uniform(-1, 1, size=(4, 1)) * wave
+    runs = [full.simulate(x, t, u=u).values for x, u in zip(starts, inputs, strict=True)]
+    model = rom.ROM(rom.POD(4), rom.OperatorInference("cA", ridge=1e-3)).fit(
+        np.concatenate(runs[:3]),
+        t=np.tile(t, 3),
+        u=np.concatenate(inputs[:3]),
+        trajectory=np.repeat([0, 1, 2], len(t)),
+    )
+    rows, u = model.to_rows(runs[3], t=t).rows, inputs[3]
+    run = rom.rollout(model.dynamics_, model.compressor_.transform(rows[:1])[0], t, u=u)
+    bound = error_bound(model, certify(model, full), run, rows[0], u=u)
+    error = np.linalg.norm(model.compressor_.inverse_transform(run.z) - rows, axis=1)
+    assert bound.kind == "certified"
+    assert np.all(error <= bound.error)
+    assert np.isfinite(bound.error).all()
+
+
+def test_an_input_that_the_model_feels_wrongly_is_the_residual():
+    """dy/dt = -y + u against dz/dt = -z + 0.9 u: the error is driven by 0.1 u, u = t."""
+    known = certificate(lambda y: -y, np.zeros(1), np.eye(1), np.eye(1))
+    reduced, t = Operators(A=[[-1.0]], B=[[0.9]]), np.linspace(0, 2, 21)
+    run = rom.rollout(reduced, [1.0], t, u=t)
+    bound = certified_bound(known, reduced, run, np.ones(1), u=t[:, None]).error
+    exact = 0.1 * (t - 1 + np.exp(-t))
+    assert np.all(bound >= exact)
+    np.testing.assert_allclose(bound[1:], exact[1:], rtol=0.07)
+    with pytest.raises(ValueError, match="1 inputs, but u was not given"):
+        certified_bound(known, reduced, run, np.ones(1))
 
 
 def test_after_the_end_of_a_rollout_there_is_no_bound():
@@ -201,6 +246,10 @@ def test_why_there_is_no_certificate():
     model = rom.ROM(rom.POD(2), rom.OperatorInference("A")).fit(runs)
     assert "Wave is not known" in certify(model, Wave(n=15))
     assert "16 values" in certify(model, Burgers(n=16))
+    forced = rom.ROM(rom.POD(2), rom.OperatorInference("A", ridge=1e-6)).fit(
+        runs.values, t=t, u=np.sin(t)
+    )
+    assert "Lorenz96 takes no inputs" in certify(forced, Lorenz96(n=15))
     curved = rom.ROM(QuadraticManifold(1), rom.OperatorInference("A")).fit(runs)
     assert "does not lift states linearly" in certify(curved, heat)
     whole = rom.ROM(rom.Identity(), rom.OperatorInference("A", ridge=1e-6)).fit(runs)

@@ -72,9 +72,17 @@ class Model:
         self.latent_trajectory_ = np.zeros(len(t), int)
         self.time_axis_ = SimpleNamespace(unit="s")
 
+    states_per_row = 1
+
     def to_rows(self, X, *, t=None, trajectory=None):
         codes = np.zeros(len(X), int) if trajectory is None else np.asarray(trajectory)
         return Rows(np.asarray(X), t, codes)
+
+    def to_latent(self, rows):
+        return self.compressor_.transform(rows)
+
+    def from_latent(self, Z):
+        return self.compressor_.inverse_transform(Z)
 
     def decode(self, Z):
         return Z @ self.modes if np.isnan(Z).any() else self.compressor_.inverse_transform(Z)
@@ -344,11 +352,29 @@ def test_uneven_times_are_compared_at_their_own(modes):
         ({"t": DT * np.arange(500), "starts": np.ones((1, 7))}, "starts goes with a full model"),
         ({"t": DT * np.arange(500), "n_starts": 0}, "must be positive"),
         ({"t": DT * np.arange(500), "tolerance": 0.0}, "must be positive"),
+        ({"t": DT * np.arange(500), "n_starts": 2.5}, "n_starts must be a whole number"),
+        ({"t": DT * np.arange(500), "n_starts": True}, "n_starts must be a whole number"),
+        ({"t": DT * np.arange(500), "tolerance": "x"}, "tolerance must be a number"),
+        ({"t": DT * np.arange(500), "level": None}, "level must be a number"),
+        ({"t": DT * np.arange(500), "invariants": [np.sum]}, "must map names to functions"),
+        ({"t": DT * np.arange(500), "trajectory": np.arange(500) // 2}, "longest stretch .* has 2"),
     ],
 )
 def test_bad_arguments_are_named(modes, options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         check(oscillator(modes), held_out(modes)[1], **options)
+
+
+@pytest.mark.parametrize("starts", [3.0, np.ones(7)])
+def test_starts_that_are_no_states_are_refused(modes, starts):
+    with pytest.raises(ValueError, match=r"starts must be .* \(n_starts, \*space\), 2-D"):
+        check(oscillator(modes), Circle(modes), t=DT * np.arange(9), starts=starts)
+
+
+def test_the_class_of_a_model_is_refused(modes):
+    t, X = held_out(modes)
+    with pytest.raises(TypeError, match=r"fitted rom\.ROM, but came <class"):
+        check(Model, X, t=t)
 
 
 def test_a_full_model_needs_times(modes):

@@ -5,8 +5,9 @@ import pytest
 import xarray as xr
 
 import rom
+from rom.fom.cost import cost_of
 from rom.rollout.coarse import at_equal_cost
-from rom.rollout.cost import break_even, flops, n_numbers
+from rom.rollout.cost import break_even, costs, flops, n_numbers
 
 
 class Slow:
@@ -37,6 +38,12 @@ def test_the_rival_is_the_finest_that_costs_no_more(budget, points, monkeypatch)
     assert (rival.model.n, rival.factor, rival.seconds) == (points, 64 // points, points)
 
 
+def test_a_grid_too_coarse_for_the_inputs_is_no_rival():
+    full, t = rom.fom.Burgers(n=64, viscosity=0.1), np.linspace(0, 0.1, 3)
+    assert at_equal_cost(full, np.zeros(64), t, np.ones((3, 1)), budget=0.0).factor == 16
+    assert at_equal_cost(full, np.zeros(64), t, np.ones((3, 2)), budget=0.0).factor == 8
+
+
 def test_flops_count_only_terms_that_are_present():
     """dx/dt = a x y has one product of two and one with its coefficient, which is added."""
     H = np.array([[0.0, 3.0, 0.0], [0.0, 0.0, 0.0]])
@@ -53,6 +60,31 @@ def test_a_linear_map_costs_two_operations_for_each_of_its_numbers():
     assert decoding == 2 * 5 * n_numbers(pod)
     assert n_numbers(pod) >= 3 * 40 + 40
     assert flops(model, pod, 7, 5) - decoding <= 2 * 7 * (9 + 3)
+
+
+@pytest.mark.parametrize("driven", [False, True])
+def test_costs_stand_beside_each_other(driven):
+    burgers, t = rom.fom.Burgers(n=64, viscosity=0.1), np.linspace(0, 0.2, 21)
+    u = np.sin(9 * t)[:, None] if driven else None
+    states = burgers.simulate(burgers.initial_state(), t, u=u)
+    model = rom.ROM(rom.POD(3), rom.OperatorInference("cA", ridge=1e-6)).fit(states, u=u)
+    run = rom.rollout(model.dynamics_, model.latent_[0], t, u=u)
+    found = costs(model, burgers, run, 7, u)
+    said = cost_of(burgers, burgers.initial_state(), t, u)
+    assert (found["full_flops"], found["full_bytes"]) == said
+    assert found["reduced_flops"] == flops(model.dynamics_, model.compressor_, 7, len(t))
+    assert 0 < found["reduced_bytes"] < found["full_bytes"]
+
+
+def test_what_data_cost_is_not_known():
+    t = np.linspace(0, 1, 9)
+    X = np.exp(-t)[:, None] * [1.0, 2.0, 3.0]
+    model = rom.ROM(rom.POD(1), rom.OperatorInference("A", ridge=1e-4)).fit(X, t=t)
+    run = rom.rollout(model.dynamics_, model.latent_[0], t)
+    for reference in (X, Slow(64, [0.0])):
+        found = costs(model, reference, run, run.n_steps)
+        assert np.isnan([found["full_flops"], found["full_bytes"]]).all()
+        assert found["reduced_flops"] > 0
 
 
 def test_break_even_pays_for_the_making():

@@ -145,6 +145,21 @@ def test_maps_hold_their_inputs_and_end_where_they_overflow(kind):
     assert [s.name for s in runs.status] == [*["COMPLETED"] * 3, *["NOT_FINITE"] * 2]
 
 
+def test_lanes_evaluate_what_the_polynomial_is_by_definition():
+    """A full quadratic map, wider than the caches take at once, with some cubic terms."""
+    rng, rank = np.random.default_rng(0), 11
+    pairs = [np.eye(rank)[i] + np.eye(rank)[j] for i in range(rank) for j in range(i, rank)]
+    cubic = rng.permuted(np.tile([2, 1, *[0] * (rank - 2)], (4, 1)), axis=1)
+    exponents = np.vstack([np.zeros(rank), np.eye(rank), pairs, cubic]).astype(np.int64)
+    coef = rng.normal(size=(rank, len(exponents)))
+    coef[:, -4:] *= rng.random((rank, 4)) < 0.2
+    model = fitted(CompiledMap(lambda Z: Z, Polynomial(exponents, coef)), rank, t=(0.0, 1.0))
+    z0 = rng.normal(size=(35, rank))
+    exact = np.prod(z0[:, None] ** exponents, axis=2) @ coef.T
+    runs = ensemble(model, z0, [0.0, 1.0], bound=np.inf)
+    np.testing.assert_allclose(runs.z[:, 1], exact, atol=1e-13 * np.abs(coef).sum())
+
+
 def test_states_whose_squares_overflow_go_on():
     double = Polynomial(np.array([[1]]), np.array([[1e60]]))
     model = fitted(CompiledMap(lambda Z: 1e60 * Z, double), 1, t=(0.0, 1.0))

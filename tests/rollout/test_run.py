@@ -68,7 +68,7 @@ def test_blow_up_without_bound_ends_at_the_pole(kind, z0):
 
 
 @pytest.mark.parametrize("kind", [Field, Square])
-@pytest.mark.parametrize("stepper", ["dopri5", "rk4"])
+@pytest.mark.parametrize("stepper", ["dopri5", "dop853", "rk4"])
 def test_blow_up_leaves_the_bound(kind, stepper):
     model = fitted(kind(np.square))
     run = rom.rollout(model, [1.0], np.linspace(0, 2, 401), stepper=stepper, throw=False)
@@ -102,7 +102,7 @@ def test_discrete_overflow_ends_at_the_last_finite_state():
     assert_ends_where_it_says(run)
 
 
-@pytest.mark.parametrize("stepper", ["dopri5", "rk4"])
+@pytest.mark.parametrize("stepper", ["dopri5", "dop853", "rk4"])
 def test_a_model_that_becomes_nan_ends_there(stepper):
     model = fitted(Field(lambda Z: np.where(Z < 2, 1.0, np.nan)))
     run = rom.rollout(model, [1.0], np.linspace(0, 3, 31), stepper=stepper, throw=False)
@@ -198,7 +198,7 @@ def test_cubic_sindy_on_noisy_periodic_data_ends():
 @given(
     seed=st.integers(0, 2**32 - 1),
     size=st.sampled_from([0.1, 1.0, 30.0]),
-    stepper=st.sampled_from(["dopri5", "midpoint", "rk4"]),
+    stepper=st.sampled_from(["dopri5", "dop853", "midpoint", "rk4"]),
     bound=st.sampled_from([None, np.inf]),
 )
 @example(seed=1108, size=1.0, stepper="rk4", bound=None)  # the last state is out of bounds
@@ -264,7 +264,7 @@ def test_arguments_are_left_alone():
         (([1.0], [[0.0, 1.0]]), {}, r"1-D"),
         (([1.0], [0.0, np.inf]), {}, r"not finite"),
         (([1.0], [0.0, 1.0]), {"u": np.ones(2)}, r"u has 1 inputs.* with 0"),
-        (([1.0], [0.0, 1.0]), {"stepper": "map"}, r"'dopri5', 'rk4'.*'map'"),
+        (([1.0], [0.0, 1.0]), {"stepper": "map"}, r"'dopri5', 'dop853', 'rk4'.*'map'"),
         (([1.0], [0.0, 1.0]), {"stepper": "euler"}, r"'euler'"),
         (([1.0], [0.0, 1.0]), {"bound": 0.0}, r"bound must be a positive number"),
         (([1.0], [0.0, 1.0]), {"bound": np.nan}, r"bound must be a positive number"),

@@ -4,11 +4,13 @@ import importlib
 
 import numpy as np
 import pytest
+from scipy import integrate
 from scipy.linalg import expm
 
 import rom
 from rom.base import Polynomial
 from rom.rollout import methods, steppers
+from rom.rollout.dop853 import DOP853, dop853
 from rom.rollout.midpoint import midpoint as midpoint_rule
 from rom.rollout.terms import terms_of
 
@@ -31,20 +33,99 @@ def observed_order(errors):
     return np.log2(np.array(errors[:-1]) / errors[1:])
 
 
-def test_tableaus_meet_the_order_conditions():
-    for stages, places, step in [
-        (steppers.RK4_STAGES, steppers.RK4_PLACES, steppers.RK4_STEP),
-        (steppers.DOPRI_STAGES, steppers.DOPRI_PLACES, steppers.DOPRI_STEP),
-    ]:
-        np.testing.assert_allclose(stages.sum(axis=1), places, atol=1e-15)
-        for power in range(4):  # quadrature conditions up to order 4
-            assert step @ places**power == pytest.approx(1 / (power + 1), abs=1e-14)
-    fifth = steppers.DOPRI_STEP @ steppers.DOPRI_PLACES**4
-    assert fifth == pytest.approx(1 / 5, abs=1e-14)
-    places = np.append(steppers.DOPRI_PLACES, 1.0)
-    for power in range(4):  # both members of the pair are exact up to order 4
-        assert steppers.DOPRI_ERROR @ places**power == pytest.approx(0, abs=1e-15)
-    assert abs(steppers.DOPRI_ERROR @ places**4) > 1e-4
+def grown(tree):
+    """The rooted trees with one node more; a tree is the sorted tuple of its root's branches."""
+    yield tuple(sorted((*tree, ())))
+    for i, branch in enumerate(tree):
+        for larger in grown(branch):
+            yield tuple(sorted((*tree[:i], larger, *tree[i + 1 :])))
+
+
+def trees(order):
+    """The rooted trees of up to so many nodes, each of which is a condition."""
+    found = [{()}]
+    for _ in range(1, order):
+        found.append({larger for tree in found[-1] for larger in grown(tree)})
+    return [tree for level in found for tree in level]
+
+
+def n_nodes(tree):
+    return 1 + sum(n_nodes(branch) for branch in tree)
+
+
+def density(tree):
+    return n_nodes(tree) * np.prod([density(branch) for branch in tree])
+
+
+def elementary_weights(tree, stages):
+    weights = np.ones(len(stages))
+    for branch in tree:
+        weights = weights * (stages @ elementary_weights(branch, stages))
+    return weights
+
+
+def worst_condition(weights, stages, order, place=1.0, exact=1.0):
+    """How far `weights` of slopes are from those of a method of some order, up to a place."""
+    stages = stages[: len(weights), : len(weights)]
+    return max(
+        abs(
+            weights @ elementary_weights(tree, stages)
+            - exact * place ** n_nodes(tree) / density(tree)
+        )
+        for tree in trees(order)
+    )
+
+
+def test_rooted_trees_are_as_many_as_known():
+    assert [len(trees(n)) for n in range(1, 9)] == [1, 2, 4, 8, 17, 37, 85, 200]
+
+
+def test_the_tableau_of_rk4_meets_the_order_conditions():
+    stages = np.pad(steppers.RK4_STAGES, ((0, 0), (0, 1)))
+    np.testing.assert_array_equal(stages.sum(axis=1), steppers.RK4_PLACES)
+    assert worst_condition(steppers.RK4_STEP, stages, 4) < 1e-15
+    assert worst_condition(steppers.RK4_STEP, stages, 5) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("pair", "orders_of_errors", "dense_order"),
+    [(steppers.DOPRI5, [4], 4), (DOP853, [5, 3], 7)],
+    ids=["dopri5", "dop853"],
+)
+def test_tableaus_of_pairs_meet_the_order_conditions(pair, orders_of_errors, dense_order):
+    """Steps, errors and dense output have the orders that they are said to have, and no more."""
+    stages, places, errors, dense, order = pair
+    np.testing.assert_allclose(stages.sum(axis=1), places, atol=2e-14)
+    np.testing.assert_array_equal(np.triu(stages), 0)
+    step = stages[errors.shape[1] - 1]
+    assert worst_condition(step, stages, order) < 1e-14
+    assert worst_condition(step, stages, order + 1) > 1e-7
+    for error, embedded in zip(errors, orders_of_errors, strict=True):
+        assert worst_condition(error, stages, embedded, exact=0) < 1e-14
+        assert worst_condition(error, stages, embedded + 1, exact=0) > 1e-5
+    for place in (0.2, 0.5, 0.9, 1.0):
+        weights = dense @ place ** np.arange(1, dense.shape[1] + 1)
+        assert worst_condition(weights, stages, dense_order, place) < 1e-12  # of terms of 500
+    np.testing.assert_allclose(weights, step, atol=1e-12)
+
+
+def test_a_step_of_dop853_is_that_of_scipy():
+    def field(t, z):
+        return np.array([z[1] * z[0], np.sin(z[0]) - z[1]])
+
+    z0, h = np.array([1.0, 0.4]), 0.3
+    theirs = integrate.DOP853(field, 0, z0, h, first_step=h, rtol=1)
+    theirs.step()
+    t = np.linspace(0, h, 5)
+    stages, _, errors, dense, _ = DOP853
+    slopes = np.empty((16, 2))
+    for s in range(16):
+        slopes[s] = field(0, z0 + h * stages[s, :s] @ slopes[:s])
+    np.testing.assert_allclose(z0 + h * stages[12] @ slopes, theirs.y, rtol=1e-15)
+    weights = dense @ (t / h) ** np.arange(1, 8)[:, None]
+    np.testing.assert_allclose(z0 + h * weights.T @ slopes, theirs.dense_output()(t).T, rtol=1e-13)
+    for error, same in zip(errors, (theirs.E5, theirs.E3), strict=True):
+        np.testing.assert_allclose(error, same, rtol=1e-15, atol=1e-15)
 
 
 def test_rk4_converges_with_order_four():
@@ -56,23 +137,27 @@ def test_rk4_converges_with_order_four():
     np.testing.assert_allclose(observed_order(errors), 4, atol=0.1)
 
 
-def test_dopri5_converges_with_order_five_in_fixed_steps():
+@pytest.mark.parametrize(
+    ("method", "counts", "order"), [("dopri5", (20, 40, 80), 5), ("dop853", (6, 12, 24), 8)]
+)
+def test_pairs_converge_with_their_order_in_fixed_steps(method, counts, order):
     errors = []
-    for n in (20, 40, 80):
+    for n in counts:
         t = np.linspace(0, 5, n + 1)  # steps end on output times where there are inputs
-        z, _, _, n_steps = steppers.dopri5(
+        z, _, _, n_steps = methods.PLAIN[method](
             oscillator, np.array([1.0, 0.0]), t, np.zeros((n + 1, 1)), BOUND, 1e3, SCALE, 1000
         )
         assert n <= n_steps <= n + 3  # the first steps are small
         errors.append(np.abs(z[-1] - exact_oscillation(t)[-1]).max())
-    np.testing.assert_allclose(observed_order(errors), 5, atol=0.15)
+    np.testing.assert_allclose(observed_order(errors), order, atol=0.15)
 
 
-def test_dopri5_error_is_proportional_to_the_tolerance():
+@pytest.mark.parametrize("method", ["dopri5", "dop853"])
+def test_errors_of_pairs_are_proportional_to_the_tolerance(method):
     t = np.array([0.0, 5.0, 10.0])
     tolerances, errors = 10.0 ** -np.arange(4, 11), []
     for rtol in tolerances:
-        z, status, *_ = steppers.dopri5(
+        z, status, *_ = methods.PLAIN[method](
             oscillator, np.array([1.0, 0.0]), t, no_inputs(t), BOUND, rtol, SCALE, 10_000
         )
         assert status == steppers.COMPLETED
@@ -82,11 +167,12 @@ def test_dopri5_error_is_proportional_to_the_tolerance():
     assert slope == pytest.approx(1, abs=0.15)
 
 
-def test_dense_output_is_as_good_as_the_steps():
+@pytest.mark.parametrize("method", ["dopri5", "dop853"])
+def test_dense_output_is_as_good_as_the_steps(method):
     """Many outputs inside a step, of which there are no more for them, each within tolerance."""
     t, n_steps = np.linspace(0, 20, 5001), []
     for times in (t, t[[0, -1]]):
-        z, status, _, n = steppers.dopri5(
+        z, status, _, n = methods.PLAIN[method](
             oscillator, np.array([1.0, 0.0]), times, no_inputs(times), BOUND, 1e-8, SCALE, 10_000
         )
         assert status == steppers.COMPLETED
@@ -95,29 +181,52 @@ def test_dense_output_is_as_good_as_the_steps():
     assert n_steps[0] == n_steps[1] < 500
 
 
-def test_dense_output_has_order_four_and_meets_both_ends():
-    errors = []
-    for h in (0.2, 0.1, 0.05):
+def test_dop853_evaluates_more_only_where_there_is_output():
+    calls = []
+
+    def counted(z, u):
+        calls.append(1)
+        return oscillator(z, u)
+
+    n_calls = []
+    for t in (np.array([0.0, 20.0]), np.array([0.0, 10.0, 20.0])):
+        calls.clear()
+        *_, n_steps = dop853(
+            counted, np.array([1.0, 0.0]), t, no_inputs(t), BOUND, 1e-8, SCALE, 1000
+        )
+        n_calls.append(len(calls))
+    assert n_calls == [1 + 12 * n_steps + 3, 1 + 12 * n_steps + 6]
+
+
+@pytest.mark.parametrize(
+    ("pair", "order", "sizes"),
+    [(steppers.DOPRI5, 4, (0.2, 0.1, 0.05)), (DOP853, 7, (1, 0.5, 0.25))],
+)
+def test_dense_output_converges_with_its_order_and_meets_both_ends(pair, order, sizes):
+    stages, _, errors, dense, _ = pair
+    powers = np.arange(1, dense.shape[1] + 1)
+    found = []
+    for h in sizes:
         t = np.array([0.0, 0.31 * h, 0.5 * h, 0.83 * h, h])
-        weights = np.array([steppers.DOPRI_DENSE @ (s / h) ** np.arange(1, 5) for s in t])
-        np.testing.assert_allclose(weights[-1], np.append(steppers.DOPRI_STEP, 0), atol=1e-14)
-        slopes = np.empty((7, 2))
+        weights = (t[:, None] / h) ** powers @ dense.T
+        np.testing.assert_array_equal(weights[0], 0)
+        np.testing.assert_allclose(weights[-1], stages[errors.shape[1] - 1], atol=1e-12)
+        slopes = np.empty((len(stages), 2))
         z0, values = np.array([1.0, 0.0]), np.empty(2)
-        for s in range(7):
-            weight = steppers.DOPRI_STAGES[s] if s < 6 else steppers.DOPRI_STEP
-            steppers.combine(values, z0, h, weight[:s], slopes)
+        for s in range(len(stages)):
+            steppers.combine(values, z0, h, stages[s, :s], slopes)
             slopes[s] = oscillator(values, None)
-        errors.append(np.abs(z0 + h * weights @ slopes - exact_oscillation(t))[1:4].max())
-    np.testing.assert_allclose(observed_order(errors), 5, atol=0.2)  # of one step
+        found.append(np.abs(z0 + h * weights @ slopes - exact_oscillation(t))[1:4].max())
+    np.testing.assert_allclose(observed_order(found), order + 1, atol=0.2)  # of one step
 
 
-@pytest.mark.parametrize("method", ["rk4", "dopri5", "midpoint"])
+@pytest.mark.parametrize("method", ["rk4", "dopri5", "dop853", "midpoint"])
 def test_piecewise_linear_inputs_are_integrated_exactly(method):
     """dz/dt = u is the trapezoidal rule, whatever the steps."""
     rng = np.random.default_rng(0)
     t = np.cumsum(rng.uniform(0.1, 1, size=12))
     u = rng.normal(size=(12, 2))
-    options = (1e-6, SCALE, 1000) if method == "dopri5" else ()
+    options = (1e-6, SCALE, 1000) if method in ("dopri5", "dop853") else ()
     z, status, *_ = methods.PLAIN[method](lambda z, u: u, np.zeros(2), t, u, BOUND, *options)
     trapezoids = np.diff(t)[:, None] * (u[1:] + u[:-1]) / 2
     assert status == steppers.COMPLETED
@@ -149,15 +258,16 @@ def evaluate(polynomial, z, u):
     return polynomial.coef @ monomials
 
 
-@pytest.mark.parametrize("method", ["map", "rk4", "dopri5", "midpoint"])
+@pytest.mark.parametrize("method", ["map", "rk4", "dopri5", "dop853", "midpoint"])
 @pytest.mark.parametrize("n_inputs", [0, 2])
-def test_compiled_and_plain_loops_agree(method, n_inputs):
+@pytest.mark.parametrize("rank", [3, 11])
+def test_compiled_and_plain_loops_agree(method, n_inputs, rank):
     rng = np.random.default_rng(n_inputs)
-    polynomial = random_polynomial(rng, 3, n_inputs)
+    polynomial = random_polynomial(rng, rank, n_inputs)
     t = np.cumsum(rng.uniform(0.05, 0.4, size=30))
     u = rng.uniform(-1, 1, size=(30, n_inputs))
-    options = (1e-8, SCALE, 10_000) if method == "dopri5" else ()
-    arguments = (0.5 * rng.normal(size=3), t, u, BOUND, *options)
+    options = (1e-8, SCALE, 10_000) if method in ("dopri5", "dop853") else ()
+    arguments = (0.5 * rng.normal(size=rank), t, u, BOUND, *options)
     compiled = methods.COMPILED[method](terms_of(polynomial), *arguments)
     plain = methods.PLAIN[method](lambda z, u: evaluate(polynomial, z, u), *arguments)
     np.testing.assert_allclose(compiled[0], plain[0], rtol=1e-9, atol=1e-11)

@@ -10,9 +10,11 @@ import xarray as xr
 import rom
 from rom.dynamics import season
 from rom.rollout import thorough
+from rom.rollout.cells import some_cells
 from rom.rollout.evidence import _blocks
 from rom.rollout.full_equation import full_equation
 from rom.rollout.horizon import reliable_time
+from rom.rollout.reasons import errors_explained
 from rom.rollout.verdict import verdict_of
 
 
@@ -86,6 +88,76 @@ def test_intervals_of_skill_hold_the_skill(report):
     assert np.all((skill <= high + 1e-9).values[known])
 
 
+def test_intervals_of_the_anomaly_correlation_hold_it(report):
+    mean, low, high = (report.data[f"anomaly_correlation{end}"] for end in ("", "_low", "_high"))
+    assert np.all((low >= -1) & (low <= mean + 1e-12) & (mean <= high + 1e-12) & (high <= 1))
+
+
+@pytest.mark.parametrize("kelvin", [1.0, 1000.0])
+def test_the_band_on_cells_is_in_the_units_of_the_data(report, kelvin):
+    t = np.arange(0, 60, 0.1)
+    shape = np.array([[1.0, 0.5, np.nan, 0.1], [2.0, 1.0, 0.3, 0.7]])
+    wave = kelvin * np.cos(t)[:, None, None] * shape
+    field = xr.DataArray(wave, {"time": t, "x": [0, 10, 20, 30]}, ("time", "y", "x"), name="q")
+    model = rom.ROM(rom.POD(1), rom.DMD()).fit(field.assign_attrs(units="K")[:300])
+    data = rom.check(
+        model, field.assign_attrs(units="K"), horizon=1.0, n_starts=40, thorough=True
+    ).data
+    radius = data["cell_band_radius"].isel(lead=slice(1, None))  # at the start both are rounding
+    assert data["cell_variable"].values.tolist() == ["q [K]"] * 7
+    assert radius["cell"].values[2] == "q [K] at y 0, x 30"
+    # One mode cannot turn: what it is off by has the shape of the mode, in every unit.
+    np.testing.assert_allclose(radius / radius[0], shape[np.isfinite(shape)][:, None] + 0 * radius)
+    assert 0.05 * kelvin < radius.max() < 10 * kelvin
+    assert radius.attrs["coverage_low"] < 0.9 < radius.attrs["coverage_high"]
+
+
+def test_cells_of_several_variables_are_named_in_their_order():
+    t = np.arange(5.0)
+    cells = np.random.default_rng(0).normal(size=(5, 2))
+    data = xr.Dataset({"T": (("time", "z"), cells, {"units": "K"}), "flux": ("time", t**2)})
+    model = rom.ROM(rom.POD(1), rom.DMD()).fit(data.assign_coords(time=t))
+    found = some_cells(model, n_lead=10)
+    assert found.name == ("T [K] at z 0", "T [K] at z 1", "flux")
+    assert found.variable == ("T [K]", "T [K]", "flux")
+    assert some_cells(model, n_lead=10**6).column.tolist() == [0]
+
+
+def test_errors_that_the_start_cannot_explain_speak_against_the_equations(circle, report):
+    model, held = circle
+    assert report.data.attrs["explained_time"] == pytest.approx(5.0)  # a rotation: nothing grows
+    assert errors_explained(report.data)
+    other = deepcopy(model)
+    right = model.dynamics_
+    other.dynamics_ = rom.OperatorInference.from_operators(
+        c=1.2 * right.c_, A=1.2 * right.A_, bound=right.bound_
+    )
+    found = rom.check(other, held, horizon=5.0, n_starts=40, thorough=True)
+    assert not errors_explained(found.data)
+    assert found.stable
+    assert not found.trusted
+    assert any("it is the equations that limit" in reason for reason in found.reasons)
+
+
+def test_inputs_beyond_those_of_training_are_flagged_when_they_come():
+    t = np.arange(0, 40, 0.1)
+    u = np.where(t < 30, np.sin(t), 2.0)[:, None]
+    Z = np.zeros((len(t), 1))
+    for i in range(1, len(t)):
+        Z[i] = 0.9 * Z[i - 1] + 0.1 * u[i - 1]
+    model = rom.ROM(rom.Identity(), rom.DMD()).fit(Z[:200], t=t[:200], u=u[:200])
+    held = {"t": t[200:], "u": u[200:], "horizon": 5.0, "n_starts": 16}
+    report = rom.check(model, Z[200:], **held)
+    start, left = report.data["start_time"].values, report.data["left_inputs"].values
+    np.testing.assert_array_equal(np.isnan(left), start < 25 - 1e-9)
+    known = np.isfinite(left)
+    np.testing.assert_allclose(left[known], np.maximum(30 - start[known], 0), atol=1e-9)
+    assert report.verdict.endswith("its inputs leave the training range")
+    assert any("inputs left the range that they had in training" in r for r in report.reasons)
+    before = rom.check(model, Z[200:290], **{**held, "t": t[200:290], "u": u[200:290]})
+    assert "inputs" not in str(before)
+
+
 def test_a_model_that_turns_too_fast_keeps_neither_phase_nor_spectrum(circle):
     model, held = circle
     right, other = model.dynamics_, deepcopy(model)
@@ -133,6 +205,10 @@ def test_a_model_with_noise_is_scored_as_an_ensemble():
     score, climate = report.data["crps"].values, report.data["crps_climatology"].values
     assert score[0] == pytest.approx(0, abs=1e-12)
     assert np.all(score[1:4] < climate[1:4])
+    low, high = (report.data[f"crps_{end}"].values for end in ("low", "high"))
+    assert np.all((low <= score + 1e-12) & (score <= high + 1e-12))
+    assert np.all(report.data["crps_skill_low"][1:4] > 0)
+    assert "explained_time" not in report.data.attrs  # its errors are the noise's, too
     # The members forget their start, and are then as the climatology.
     np.testing.assert_allclose(score[-5:].mean(), climate[-5:].mean(), rtol=0.1)
 
@@ -162,11 +238,14 @@ def test_starts_within_a_rollout_of_each_other_are_one_block():
         ({"reliable_time": np.nan}, "; too few starts to say how long it is reliable at level"),
         ({"kept": False}, "; statistics not kept"),
         ({"known": False}, "; statistics not known"),
+        ({"some_known": True}, "; statistics kept as far as known (2 of 6)"),
         ({"start_size": 9.0}, "; its starts are outside of the training range"),
     ],
 )
 def test_each_finding_has_its_words(report, changes, words):
     data = report.data.copy(deep=True)
+    if "some_known" in changes:
+        data["statistics_known"][2:] = False
     if "reliable_time" in changes:
         data.attrs["reliable_time"] = changes["reliable_time"]
     for name in {"kept", "known"} & set(changes):
@@ -234,6 +313,7 @@ def test_the_exponents_of_a_full_model_are_those_of_its_equation():
     assert data["lyapunov_truth"].sum() == pytest.approx(-10 - 1 - 8 / 3, rel=1e-4)  # divergence
     assert float(data["lyapunov_truth"][0]) == pytest.approx(0.9056, rel=0.05)
     assert float(data["kaplan_yorke_truth"]) == pytest.approx(2.062, abs=0.01)
+    assert "explained_time" not in data.attrs  # three starts do not tell how fast others part
     assert data.attrs["n_around_bounded"] == data.attrs["n_around"]  # as a certificate says
     assert data.attrs["certificate"].startswith("trapping region")
 
@@ -259,3 +339,11 @@ def test_starts_of_a_full_model_may_come_in_any_order():
     starts = np.sort(rng.exponential(size=80))[:, None] * [1.0, 2.0, 1.0]
     band = rom.check(model, decay, starts=starts, t=t, n_starts=80).data["band_radius"]
     assert band.attrs["coverage_low"] < 0.9 < band.attrs["coverage_high"]
+
+
+def test_an_invariant_that_is_no_number_per_state_is_refused():
+    t = 0.1 * np.arange(200)
+    X = np.c_[np.cos(t), np.sin(t)]
+    model = rom.ROM(rom.Identity(), rom.OperatorInference("A")).fit(X, t=t)
+    with pytest.raises(ValueError, match="'sum' must give one number per state"):
+        rom.check(model, X, t=t, thorough=True, invariants={"sum": np.sum})
