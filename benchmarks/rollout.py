@@ -5,10 +5,9 @@ Lorenz 63 (d = 3), Lorenz 96 (d = 20, quadratic) and a ring of oscillators (d = 
 `rom.rollout` with all its checks, by the faster of its two pairs, and by each peer as its users
 would call it. Equal accuracy: of a peer's methods, each at its loosest tolerance whose error, at
 the time when chaos has not yet made rounding large, is no larger than rom's, the fastest; see
-`rollout_peers.py`. pysindy, of
-milliseconds a right-hand side, runs Lorenz 63 only. opinf's model has full matrices, which are
-what it has. diffrax gets the right-hand side written by hand for the system at hand, and its
-compilation is not counted.
+`rollout_peers.py`. pysindy, of milliseconds a right-hand side, runs Lorenz 63 only. opinf's model
+has full matrices, which are what it has. diffrax gets the right-hand side written by hand for the
+system at hand, and its compilation is not counted.
 
 The second table: what a process waits for, from its start to the end of its first rollout, when
 nothing is compiled yet, and in the second process; and the first rollout of another model.
