@@ -57,7 +57,8 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         X : ndarray or dask array, shape (n_time, n_space)
             Snapshots, one row per time.
         y : array_like, shape (n_time,) or (n_time, n_params), optional
-            The run or the parameters of each row, for compressors of families of runs; ignored
+            The run or the parameters of each row, for compressors of families of runs and
+            those with memory; ignored
             by the others.
 
         Returns
@@ -265,7 +266,7 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
         states: NDArray[np.float64] = checks.check_rows(
             self, Z, reset=True, min_rows=2, check_values=False
         )
-        self.bound_ = 100.0 * self._largest_norm(states) or float("inf")
+        self.bound_ = 100.0 * checks.largest_norm(states) or float("inf")
         n_rows = len(states)
         trajectory = checks.check_trajectory(trajectory, n_rows)
         series = Series(
@@ -323,9 +324,6 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
                 "choose a model by its rollouts, search over a rom.ROM: its score is their skill."
             )
         return float(super().score(X, y, sample_weight))
-
-    def _largest_norm(self, Z: NDArray[np.float64]) -> float:
-        return checks.largest_norm(Z)
 
     @abstractmethod
     def _fit_series(self, series: Series) -> None: ...

@@ -154,18 +154,6 @@ def add_rows(
         add_tile(lefts, firsts, size, tile, rows.stop - rows.start, total)
 
 
-def largest_square_of(Z: Array) -> tuple[float, float]:
-    """The largest sum of squares of a row; and the sum of all, finite only if they are."""
-    largest = total = 0.0
-    for i in range(len(Z)):
-        square = 0.0
-        for j in range(Z.shape[1]):
-            square += Z[i, j] * Z[i, j]
-        total += square
-        largest = max(largest, square)
-    return largest, total
-
-
 def compiled(loop: Callable[..., Any], signature: Any = None, **options: Any) -> Callable[..., Any]:
     """Compile a loop, once for all sessions if there is a folder to keep it in."""
     try:
@@ -188,8 +176,5 @@ add_tile = compiled(
     add_products,
     types.void(*GROUPS, types.int64, TILE_TYPE, types.int64, types.float64[::1]),
     fastmath={"reassoc", "contract"},
-)
-largest_square = compiled(
-    largest_square_of, types.UniTuple(types.float64, 2)(READ_2D), fastmath={"reassoc", "contract"}
 )
 add_all = compiled(add_rows, types.void(*ROWS[:4], *GROUPS, types.float64[::1]))

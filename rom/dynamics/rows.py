@@ -15,9 +15,6 @@ from rom.data.derivative import derivative
 from rom.data.trajectory import even_step, pairs, segments
 from rom.dynamics.normal import Normal
 
-# So many numbers are worth a compiled loop.
-COMPILED = 2**20
-
 
 class RowDynamics(Dynamics):
     """A :class:`~rom.base.Dynamics` that needs only aligned rows ``(Z, y, u)``.
@@ -102,27 +99,18 @@ class SummedDynamics(RowDynamics):
         states: NDArray[np.float64] = checks.check_rows(self, Z, reset=first)
         targets = checks.check_targets(y, len(states))
         inputs = checks.check_inputs(u, len(states), n_inputs=None if first else self.n_inputs_)
-        largest = 100.0 * self._largest_norm(states) or float("inf")
+        largest = 100.0 * checks.largest_norm(states) or float("inf")
         if first:
             self.n_inputs_ = 0 if inputs is None else inputs.shape[1]
             self.dt_, self.bound_ = float("nan"), largest
         elif not np.isinf(largest):
             self.bound_ = largest if np.isinf(self.bound_) else max(self.bound_, largest)
-        more = np.zeros((1, 0)) if inputs is None else inputs
+        more = ends_of(np.zeros((1, 0)) if inputs is None else inputs)
         known = more if first else getattr(self, "input_range_", more)  # not in older files
         self.input_range_ = ends_of(np.vstack([known, more]))
         blocks = self._sums(states, targets, inputs)
         self._fit_sums(blocks if seen is None else [*blocks, Normal.of(seen)])
         return self
-
-    def _largest_norm(self, Z: NDArray[np.float64]) -> float:
-        if Z.size < COMPILED:
-            return super()._largest_norm(Z)
-        # numba takes about half a second to import.
-        from rom.dynamics import moments
-
-        square, total = moments.largest_square(Z)
-        return float(np.sqrt(square)) if np.isfinite(total) else super()._largest_norm(Z)
 
     def _check_parts(self) -> None:
         """Refuse parameters that need all rows at once."""
