@@ -58,8 +58,7 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             Snapshots, one row per time.
         y : array_like, shape (n_time,) or (n_time, n_params), optional
             The run or the parameters of each row, for compressors of families of runs and
-            those with memory; ignored
-            by the others.
+            those with memory; ignored by the others.
 
         Returns
         -------
