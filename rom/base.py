@@ -265,12 +265,11 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
         states: NDArray[np.float64] = checks.check_rows(
             self, Z, reset=True, min_rows=2, check_values=False
         )
-        self.bound_ = 100.0 * checks.largest_norm(states) or float("inf")
         n_rows = len(states)
         trajectory = checks.check_trajectory(trajectory, n_rows)
         series = Series(
             Z=states,
-            y=None if y is None else checks.check_targets(y, n_rows),
+            y=None if y is None else checks.check_targets(y, n_rows, check_values=False),
             t=None if t is None else checks.check_times(t, n_rows, trajectory),
             u=checks.check_inputs(u, n_rows),
             trajectory=trajectory,
@@ -285,9 +284,16 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
         self.input_range_ = ends_of(np.zeros((1, 0)) if series.u is None else series.u)
         steps = np.empty(0) if series.t is None else np.diff(series.t)[np.diff(trajectory) == 0]
         self.dt_ = float(np.median(steps)) if steps.size else float("nan")
+        self._look_through(series)
         self._fit_series(series)
         _to_c_order(self)
         return self
+
+    def _look_through(self, series: Series) -> None:
+        """Refuse what is not finite, and set ``bound_``."""
+        self.bound_ = 100.0 * checks.largest_norm(series.Z) or float("inf")
+        if series.y is not None:
+            checks.check_finite(series.y, "y")
 
     def predict(self, Z: ArrayLike, *, u: ArrayLike | None = None) -> NDArray[np.float64]:
         """One evaluation per row: dz/dt, or the state one step later.

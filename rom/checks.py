@@ -130,9 +130,9 @@ def _check_lazy_rows(estimator: Any, X: Any, *, reset: bool, min_rows: int) -> N
         )
 
 
-def check_targets(y: ArrayLike, n_rows: int) -> NDArray[np.float64]:
+def check_targets(y: ArrayLike, n_rows: int, *, check_values: bool = True) -> NDArray[np.float64]:
     """Check targets `y`, one row per state; a 1-D `y` becomes one column."""
-    targets = _as_columns(y, "y")
+    targets = _as_columns(y, "y", check_values=check_values)
     _check_same_length("y", len(targets), n_rows)
     return targets
 
@@ -154,12 +154,13 @@ def check_inputs(
     return inputs
 
 
-def _as_columns(values: ArrayLike, name: str) -> NDArray[np.float64]:
+def _as_columns(values: ArrayLike, name: str, *, check_values: bool = True) -> NDArray[np.float64]:
     array = np.asarray(
         check_array(values, dtype=np.float64, ensure_2d=False, ensure_all_finite=False)
     )
     columns = array.reshape(-1, 1) if array.ndim == 1 else array
-    check_finite(columns, name)
+    if check_values:
+        check_finite(columns, name)
     return columns
 
 

@@ -85,6 +85,22 @@ def fill(recipe: Recipe, Z: Array, Y: Array, roots: Array, tile: Array) -> None:
             target[k] = Y[k, j] * roots[k] if len(roots) else Y[k, j]
 
 
+def keep_largest(variables: Array, n: int, sizes: Array) -> None:
+    """Of `n` columns, write the squared norms to `sizes` (3, TILE), keep the largest, and add them.
+
+    What is not a number shows in the sums alone.
+    """
+    squares, largest, sums = sizes[0], sizes[1], sizes[2]
+    squares[:n] = 0.0
+    for j in range(len(variables)):
+        variable = variables[j]
+        for k in range(n):
+            squares[k] += variable[k] * variable[k]
+    for k in range(n):
+        largest[k] = largest[k] if squares[k] < largest[k] else squares[k]
+        sums[k] += squares[k]
+
+
 def add_products(
     lefts: Integers, firsts: Integers, size: int, tile: Array, n: int, total: Array
 ) -> None:
@@ -144,14 +160,21 @@ def add_rows(
     lefts: Integers,
     firsts: Integers,
     total: Array,
-) -> None:
-    """Add the products of all monomials and targets, summed over rows, to `total`."""
+) -> float:
+    """Add the products of all monomials and targets, summed over rows, to `total`.
+
+    Returns the largest squared norm of a row of `Z`; infinity if a value is not finite.
+    """
     tile = np.zeros((recipe.n_places + Z.shape[1] + 3, TILE))  # a group of four may reach past it
+    variables = tile[recipe.n_places : recipe.n_places + Z.shape[1]]
+    sizes = np.zeros((3, TILE))
     size = recipe.n_terms + Y.shape[1]
     for start in range(0, len(Z), TILE):
         rows = slice(start, min(start + TILE, len(Z)))
         fill_tile(recipe, Z[rows], Y[rows], roots[rows], tile)
         add_tile(lefts, firsts, size, tile, rows.stop - rows.start, total)
+        keep_tile(variables, rows.stop - rows.start, sizes)
+    return sizes[1].max() if np.isfinite(sizes[2]).all() else np.inf
 
 
 def compiled(loop: Callable[..., Any], signature: Any = None, **options: Any) -> Callable[..., Any]:
@@ -177,4 +200,5 @@ add_tile = compiled(
     types.void(*GROUPS, types.int64, TILE_TYPE, types.int64, types.float64[::1]),
     fastmath={"reassoc", "contract"},
 )
-add_all = compiled(add_rows, types.void(*ROWS[:4], *GROUPS, types.float64[::1]))
+keep_tile = compiled(keep_largest, types.void(TILE_TYPE, types.int64, TILE_TYPE))
+add_all = compiled(add_rows, types.float64(*ROWS[:4], *GROUPS, types.float64[::1]))

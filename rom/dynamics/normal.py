@@ -13,12 +13,14 @@ which adds as well: a QR decomposition of two triangles is that of all their row
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from rom import checks
 from rom.dynamics import products
 from rom.dynamics.products import Products
 from rom.threads import N_THREADS, in_threads, slices
@@ -61,6 +63,8 @@ class Normal(NamedTuple):
     root: Array | None = None
     """(any, n_terms + n_targets): fewer rows with the same sums, without the rounding of their
     squares; None where the sums will do."""
+    largest: float = float("nan")
+    """The largest Euclidean norm of the variables in a row; NaN where it was not looked for."""
 
     def __add__(self, other: Normal) -> Normal:  # type: ignore[override]
         """The sums over the rows of both."""
@@ -73,6 +77,7 @@ class Normal(NamedTuple):
             self.squares + other.squares,
             self.n_rows + other.n_rows,
             root,
+            float(np.maximum(self.largest, other.largest)),
         )
 
     def part(self, terms: NDArray[np.bool_], targets: slice) -> Normal:
@@ -95,7 +100,7 @@ class Normal(NamedTuple):
     def of(cls, arrays: Sequence[Array]) -> Normal:
         """The sums that :meth:`arrays` gave."""
         gram, cross, squares, n_rows, *root = arrays
-        return cls(gram, cross, squares, float(n_rows[0]), *root)
+        return cls(gram, cross, squares, float(n_rows[0]), root[0] if root else None)
 
 
 def normal(A: Array, Y: Array, weights: Array | None = None, *, exact: bool = False) -> Normal:
@@ -170,23 +175,26 @@ def polynomial_normals(
     def count(rows: slice) -> float:
         return float(rows.stop - rows.start if weights is None else weights[rows].sum())
 
-    def compiled(rows: slice) -> Array:
+    def compiled(rows: slice) -> tuple[Array, float]:
         assert found is not None
         total = np.zeros(found.n_products + 1)
         total[-1] = count(rows)
-        moments.add_all(recipe, Z[rows], Y[rows], roots[rows], found.lefts, found.firsts, total)
-        return total[found.place]
+        groups = found.lefts, found.firsts
+        largest = moments.add_all(recipe, Z[rows], Y[rows], roots[rows], *groups, total)
+        return total[found.place], largest
 
-    def by_blas(rows: slice) -> Array:
-        total = np.zeros((n_terms + n_targets,) * 2)
+    def by_blas(rows: slice) -> tuple[Array, float]:
+        total, largest = np.zeros((n_terms + n_targets,) * 2), 0.0
         width = max(256, BLOCK_BYTES // (8 * recipe.n_places))
         tile = np.empty((recipe.n_places + Z.shape[1], width))
         for start in range(rows.start, rows.stop, width):
             part = slice(start, min(start + width, rows.stop))
             moments.fill_tile(recipe, Z[part], Y[part], roots[part], tile)
-            columns = tile[: len(total), : part.stop - start]
+            columns, variables = np.split(tile[:, : part.stop - start], [recipe.n_places])
+            columns = columns[: len(total)]
             total += columns @ columns.T  # NumPy finds the symmetry, and lets other threads run
-        return total
+            largest = np.maximum(largest, (variables**2).sum(axis=0).max())
+        return total, float(largest)
 
     if found is None:
         recipe = moments.recipe(exponents, n_targets)
@@ -195,8 +203,8 @@ def polynomial_normals(
         recipe = moments.recipe(found.exponents, n_targets)
         totals = in_threads(compiled, blocks)
     return [
-        _unpack(total, n_terms, count(rows), None)
-        for total, rows in zip(totals, blocks, strict=True)
+        _unpack(total, n_terms, count(rows), None)._replace(largest=float(np.sqrt(largest)))
+        for (total, largest), rows in zip(totals, blocks, strict=True)
     ]
 
 
@@ -261,16 +269,29 @@ def row_normals(
     Returns
     -------
     list of Normal
+        With their `largest` where the terms are monomials.
+
+    Raises
+    ------
+    ValueError
+        If the terms are monomials, and a variable or a target is not finite.
     """
     blocks = slices(len(Z), n_blocks)
-    if not exact:
-        if exponents is None:
-            found = library_normals(terms, Z, Y, blocks, weights)
-        else:
-            found = polynomial_normals(exponents, Z, Y, blocks, weights)
-        if is_resolved(sum_normals(found)):
-            return found
-    return library_normals(terms, Z, Y, blocks, weights, exact=True)
+    find = partial(library_normals, terms, Z, Y, blocks, weights)
+    if exact:
+        return find(exact=True)
+    if exponents is None:
+        found = find()
+        return found if is_resolved(sum_normals(found)) else find(exact=True)
+    found = polynomial_normals(exponents, Z, Y, blocks, weights)
+    total = sum_normals(found)
+    if not np.isfinite(total.largest + total.squares.sum()):
+        checks.check_finite(Z, "X")
+        checks.check_finite(Y, "y")
+    if is_resolved(total):
+        return found
+    triangles = find(exact=True)
+    return [a._replace(largest=b.largest) for a, b in zip(triangles, found, strict=True)]
 
 
 def sum_normals(normals: Sequence[Normal] | Iterator[Normal]) -> Normal:
@@ -286,7 +307,7 @@ def is_resolved(found: Normal) -> bool:
     if found.root is not None:
         return True
     scale = np.sqrt(np.diag(found.gram))
-    if not len(scale) or not scale.all():
+    if not len(scale) or not (scale.all() and np.isfinite(scale).all()):
         return False
     unit = found.gram / np.outer(scale, scale)
     factor, info = linalg.lapack.dpotrf(unit, lower=1)

@@ -60,7 +60,12 @@ class PolynomialInference(SummedDynamics):
     def _fit(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> None:
-        self._fit_sums(self._sums(Z, y, u))
+        blocks = self._sums(Z, y, u)
+        self._set_bound(blocks)
+        self._fit_sums(blocks)
+
+    def _only_sums(self) -> bool:
+        return True
 
     def _sums(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None

@@ -112,6 +112,22 @@ class SummedDynamics(RowDynamics):
         self._fit_sums(blocks if seen is None else [*blocks, Normal.of(seen)])
         return self
 
+    def _look_through(self, series: Series) -> None:
+        """Leave it to the sums, where they are all that is made of the rows: one pass is enough."""
+        if series.y is None or series.u is not None or not self._only_sums():
+            super()._look_through(series)
+        else:
+            self.bound_ = float("nan")
+
+    def _only_sums(self) -> bool:
+        """Whether a fit to given targets does nothing with its rows but sum their monomials."""
+        return False
+
+    def _set_bound(self, blocks: list[Normal]) -> None:
+        """Set ``bound_`` if that was left to the sums."""
+        if np.isnan(self.bound_):
+            self.bound_ = 100.0 * max(block.largest for block in blocks) or float("inf")
+
     def _check_parts(self) -> None:
         """Refuse parameters that need all rows at once."""
         return

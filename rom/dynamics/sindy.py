@@ -180,11 +180,16 @@ class SINDy(LibraryDynamics, SummedDynamics):
         penalty = self._energy_penalty(Z, y)
         n_blocks = N_THREADS if self.n_models == 1 else N_BLOCKS
         blocks = self._sums(Z, y, u, n_blocks, weights)
+        self._set_bound(blocks)
         if weights is not None:
             blocks = [
                 block._replace(n_rows=len(y) * block.n_rows / weights.sum()) for block in blocks
             ]
         self._fit_sums(blocks, penalty)
+
+    def _only_sums(self) -> bool:
+        monomials = self._library().exponents(self.n_features_in_) is not None
+        return monomials and not self.relative_error and not self.energy
 
     def _sums(
         self,

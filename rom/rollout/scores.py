@@ -99,6 +99,8 @@ def histogram_distance(forecast: ArrayLike, truth: ArrayLike, n_bins: int) -> Ar
 
 
 def _shares(z: Array, n_bins: int, low: float, high: float) -> Array:
+    narrowest = n_bins * np.spacing(max(abs(low), abs(high)))  # that rounding can split
+    high = max(high, low + narrowest)
     return np.histogram(z, n_bins, (low, high))[0] / len(z)
 
 

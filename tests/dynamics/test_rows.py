@@ -5,7 +5,13 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
-from rom.dynamics import DMD, AffineOperatorInference, OperatorInference, SINDy
+from rom.dynamics import (
+    DMD,
+    AffineOperatorInference,
+    OperatorInference,
+    PolynomialLibrary,
+    SINDy,
+)
 from rom.dynamics.linear import affine_normals, fit_affine
 from rom.dynamics.normal import Normal, normal, sum_normals
 from rom.dynamics.operators import monomial_normals, operator_blocks
@@ -97,3 +103,41 @@ def test_what_was_given_its_operators_learns_from_rows_anew():
     assert known.normal_ is None
     fresh = OperatorInference("cA").fit(Z, y)
     assert_allclose(known.partial_fit(Z, y).A_, fresh.A_, rtol=1e-10)
+
+
+ONE_PASS = [
+    SINDy(threshold=0.05),
+    SINDy(PolynomialLibrary(6), threshold=0.0),  # so many terms are multiplied by BLAS
+    SINDy(PolynomialLibrary(2).of(0, 2), threshold=0.0),
+    OperatorInference("cAH"),
+]
+
+
+@pytest.mark.parametrize("model", ONE_PASS, ids=str)
+@pytest.mark.parametrize("place", [(0, 0), (599, 2), (300, 1)])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["X", "y"])
+def test_the_pass_over_the_rows_finds_what_is_not_finite(model, place, value, name):
+    Z, y, _ = rows(3)
+    {"X": Z, "y": y}[name][place] = value
+    with pytest.raises(ValueError, match=rf"{name} contains .* 1 values, .* row {place[0]}, col"):
+        clone(model).fit(Z, y)
+
+
+@pytest.mark.parametrize("model", ONE_PASS, ids=str)
+def test_the_pass_over_the_rows_finds_the_largest(model):
+    Z, y, u = rows(4)
+    largest = 100 * np.linalg.norm(Z, axis=1).max()
+    assert_allclose(clone(model).fit(Z, y).bound_, largest)
+    assert_allclose(clone(model).fit(Z, y, u=u).bound_, largest)  # which inputs are not part of
+    assert_allclose(clone(model).fit(Z, t=np.arange(600.0)).bound_, largest)
+    short = Z[:5]  # which leave the sums unresolved
+    assert_allclose(
+        clone(model).fit(short, y[:5]).bound_, 100 * np.linalg.norm(short, axis=1).max()
+    )
+
+
+def test_states_whose_squares_overflow_have_no_bound():
+    Z, y, _ = rows(5)
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert OperatorInference("A").fit(1e200 * Z, y).bound_ == np.inf

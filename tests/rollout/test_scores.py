@@ -48,6 +48,12 @@ def test_half_of_the_rows_elsewhere_is_half():
     assert histogram_distance(truth + 5, truth, 41) == 1
 
 
+@pytest.mark.parametrize("level", [0.0, 1.0, -1e30])
+def test_values_one_rounding_apart_are_apart(level):
+    truth = np.full((10, 1), level)
+    assert histogram_distance(np.nextafter(truth, np.inf), truth, 41) == 1
+
+
 def test_a_forecast_that_ended_is_infinitely_far():
     truth = np.eye(3)
     assert relative_error(np.full((3, 3), np.nan), truth) == np.inf
