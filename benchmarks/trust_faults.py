@@ -32,7 +32,7 @@ from hypothesis import HealthCheck, given, settings
 import rom
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "rollout"))
-from faults import FAULTS, Fault, calls, check, model
+from faults import FAULTS, Fault, T, calls, check, model
 
 LIMIT = 20.0
 SOUND = ("plain", "labelled", "discrete", "forced")
@@ -120,7 +120,9 @@ def fuzz(n: int) -> None:
 
 
 def run(small: bool, data: Path | None = None) -> None:
-    check()  # compiles
+    inputs = {"plain": None, "discrete": None, "forced": np.sin(3 * T)}
+    for kind, u in inputs.items():  # compiles, which is done once on a machine
+        check(kind, u=u, horizon=5.0, thorough=True)
     known_faults()
     fuzz(200 if small else 10_000)
 

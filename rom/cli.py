@@ -92,9 +92,19 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check",
         help="check rollouts against held-out data, of one model or of several",
-        usage="rom check [-h] [--quick] [--json F] [--html F] MODEL [MODEL ...] DATA [DATA ...]",
+        usage="rom check [-h] [--horizon T] [--n-starts N] [--quick] [--json F] [--html F]\n"
+        "                 MODEL [MODEL ...] DATA [DATA ...]",
     )
     check.add_argument("files", nargs="+", metavar="FILE", help="models, and then data")
+    check.add_argument(
+        "--horizon",
+        type=float,
+        metavar="T",
+        help="how far each rollout runs, in the model's unit of time (default: half of the data)",
+    )
+    check.add_argument(
+        "--n-starts", type=int, default=20, metavar="N", help="the most rollouts (default: 20)"
+    )
     check.add_argument(
         "--quick", action="store_true", help="errors, skill and cost only, no long-run statistics"
     )
@@ -172,12 +182,13 @@ def _check(args: argparse.Namespace) -> int:
     for path in filter(None, (args.json, args.html)):
         _writable(path, args.files)
     paths, files = _models_and_data(args.files)
+    names = _names(paths)
     models = [rom.load(path) for path in paths]
     snapshots, words = _held_out(models, [_open_for(model, files) for model in models])
     print(words)
-    names = _names(paths)
+    options = {"horizon": args.horizon, "n_starts": args.n_starts, "thorough": not args.quick}
     reports = {
-        name: rom.check(model, X, thorough=not args.quick)
+        name: rom.check(model, X, **options)
         for name, model, X in zip(names, models, snapshots, strict=True)
     }
     _print_reports(reports)

@@ -89,6 +89,8 @@ class ROM(BaseEstimator):
         Their times, in the unit of ``time_axis_``.
     latent_trajectory_ : ndarray of int, shape (n_time,)
         Their trajectories.
+    latent_u_ : ndarray, shape (n_time, n_inputs), or None
+        Their inputs; None without, or in a model of an older file.
     fit_seconds_ : float
         How long the fit took.
 
@@ -112,6 +114,7 @@ class ROM(BaseEstimator):
     latent_: NDArray[np.float64]
     latent_t_: NDArray[np.float64] | None
     latent_trajectory_: NDArray[np.intp]
+    latent_u_: NDArray[np.float64] | None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "compressor": [Compressor, None],
@@ -205,6 +208,7 @@ class ROM(BaseEstimator):
             )
             self.latent_trajectory_ = raw.trajectory[rows]
             self.latent_t_, u = (None if a is None else a[rows] for a in (raw.t, u))
+        self.latent_u_ = None if u is None else u.copy()
         self.dynamics_ = (DMD() if self.dynamics is None else clone(self.dynamics)).fit(
             self.latent_, t=self.latent_t_, u=u, trajectory=self.latent_trajectory_
         )

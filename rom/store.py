@@ -133,6 +133,8 @@ def _to_tree(model: ROM) -> xr.DataTree:
     latent["latent_trajectory_"] = (("time",), model.latent_trajectory_)
     if model.latent_t_ is not None:
         latent["latent_t_"] = (("time",), model.latent_t_, labels)
+    if model.latent_u_ is not None:
+        latent["latent_u_"] = (("time", "input"), model.latent_u_)
     groups["/training"] = xr.Dataset(latent)
     return xr.DataTree.from_dict({path: with_plain_attrs(ds) for path, ds in groups.items()})
 
@@ -165,6 +167,7 @@ def _from_tree(tree: Any) -> ROM:
     training = tree["training"]
     model.latent_ = training["latent_"].values
     model.latent_t_ = training["latent_t_"].values if "latent_t_" in training else None
+    model.latent_u_ = training["latent_u_"].values if "latent_u_" in training else None
     model.latent_trajectory_ = training["latent_trajectory_"].values.astype(np.intp)
     return model
 

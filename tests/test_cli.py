@@ -77,6 +77,15 @@ def test_check_uses_what_comes_after_training_and_writes_reports(model, data, tm
     assert "<html" in page.read_text()
 
 
+def test_check_takes_a_horizon_and_a_number_of_starts(model, data, tmp_path):
+    report = tmp_path / "report.json"
+    few = ["--horizon", "3", "--n-starts", "4", "--quick"]
+    assert run("check", model, data, *few, "--json", report) == 0
+    variables = json.loads(report.read_text())["variables"]
+    assert len(variables["status"]["values"]) == 4
+    assert variables["lead"]["values"][-1] == 3.0
+
+
 def test_check_compares_several_models_on_the_same_snapshots(model, data, tmp_path, capsys):
     later, page, found = (tmp_path / name for name in ("later.nc", "report.html", "report.json"))
     fit = ["fit", data, "--var", "sst", "--rank", "1", "--train-until", "1998-06", "-o", later]

@@ -118,7 +118,7 @@ def bound(figure: FigureBase, data: xr.Dataset) -> None:
     kind = data["error_bound"].attrs.get("kind", "")
     for name, color, label in (
         ("error_bound", BAD, f"{kind} bound"),
-        ("error_dynamics", MODEL, "true error"),
+        ("error", MODEL, "true error"),
     ):
         low, middle, high = _quantiles(data[name].values, 0.05, 0.5, 0.95)
         ax.fill_between(lead, _positive(low), _positive(high), color=color, alpha=0.2, lw=0)

@@ -56,7 +56,7 @@ def _some(variable: xr.DataArray) -> str:
 
 def _says_bound(data: xr.Dataset) -> str:
     attrs = data["error_bound"].attrs
-    text = f"Bound on what the dynamics add to the projection, {attrs.get('kind', '')}"
+    text = f"Bound on the error, {attrs.get('kind', '')}"
     if attrs.get("reason"):
         text += f" ({str(attrs['reason']).rstrip('.')})"
     if "effectivity" in data and known(data["effectivity"]):
@@ -138,7 +138,7 @@ PANELS = (
         draw.valid_times,
         lambda d: "How long the error stayed within the tolerance.",
     ),
-    Panel("Error bound", "Bounds", ("error_bound", "error_dynamics"), draw.bound, _says_bound),
+    Panel("Error bound", "Bounds", ("error_bound", "error"), draw.bound, _says_bound),
     Panel(
         "Growth of a small error",
         "Bounds",

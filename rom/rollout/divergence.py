@@ -41,8 +41,12 @@ def with_bounds(
         if isinstance(reference, FullModel)
         else "The full equation is not known."
     )
-    step = None if model.dynamics_.n_inputs_ else step_error(model)
-    bounds = [error_bound(model, certificate, c.run, c.row, u=c.u, step=step) for c in comparisons]
+    step = step_error(model)
+    floor = float(data["error_floor"][:, 0].max()) * data.attrs["scale"]
+    bounds = [
+        error_bound(model, certificate, c.run, c.row, floor=floor, u=c.u, step=step)
+        for c in comparisons
+    ]
     kind, reason = bounds[0].kind, bounds[0].reason
     if any(bound.kind != kind for bound in bounds):  # no more is claimed than holds for all
         kind, reason = next((b.kind, b.reason) for b in bounds if b.kind != "certified")
@@ -78,15 +82,16 @@ def with_growth(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison])
 
     And how long forecasts by the right equations would hold if errors grew so: from an error of
     1 %, or of what the projection loses if that is more. Not for a model with noise, nor for a
-    chaotic one, where errors grow several times faster from one start than from another.
+    chaotic one, where errors grow several times faster from one start than from another, nor for
+    one with inputs, of which it is not known whether it is chaotic.
     """
     dynamics, latent = model.dynamics_, model.latent_
     size = PERTURBATION * float(np.sqrt(np.mean(np.sum((latent - latent.mean(axis=0)) ** 2, 1))))
     first = comparisons[0].run
-    if dynamics.n_inputs_ or not size:
+    if not size:
         return data
     begin = process_time()
-    rollout(dynamics, first.z[0], first.t, bound=first.bound, throw=False)
+    rollout(dynamics, first.z[0], first.t, u=comparisons[0].u, bound=first.bound, throw=False)
     rank = len(first.z[0])
     seconds = (process_time() - begin) * (2 * rank + 2 * AIMS * ROUNDS * (rank + 1))
     seconds = max(seconds, 1e-9)  # a clock that ticks seldom may have said none
@@ -94,11 +99,14 @@ def with_growth(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison])
     if not n:
         return data
     chosen = np.linspace(0, len(comparisons) - 1, n).round().astype(int)
-    runs = [comparisons[i].run for i in chosen]
-    found = [worst_growth(dynamics, r.z[0], r.t, size=size, bound=r.bound).growth for r in runs]
+    runs = [(comparisons[i].run, comparisons[i].u) for i in chosen]
+    found = [
+        worst_growth(dynamics, r.z[0], r.t, size=size, u=u, bound=r.bound).growth for r, u in runs
+    ]
     growth = np.max(found, axis=0)
     data = data.assign(perturbation_growth=("lead", growth))
-    if isinstance(dynamics, HasNoise) or np.isfinite(data.get("lyapunov_time", np.nan)):
+    unsure = dynamics.n_inputs_ or np.isfinite(data.get("lyapunov_time", np.nan))
+    if isinstance(dynamics, HasNoise) or unsure:
         return data
     grown = max(PERTURBATION, float(data["error_floor"].max())) * growth
     held, _ = valid_time(grown, data["lead"], data.attrs["tolerance"])

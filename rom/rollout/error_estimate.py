@@ -5,15 +5,17 @@ For models whose full equation is not known. What is a supremum in a certificate
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rom import checks
 from rom.base import Dynamics
 from rom.data.trajectory import pairs, segments
-from rom.rollout.bounds import Bound, certified_bound
+from rom.rollout.bounds import ROUNDING, Bound, certified_bound
 from rom.rollout.certificate import Certificate, lift_of
+from rom.rollout.evidence import inputs_leave
 from rom.rollout.result import Rollout
 from rom.rollout.run import rollout
 
@@ -25,14 +27,26 @@ STEPS = 200
 DIFFERENCE = 1e-6
 
 
+class StepError(NamedTuple):
+    """How well a model makes the steps between training states again."""
+
+    size: float
+    """The largest error of one step."""
+    length: float
+    """Of a step, in time; 1 for maps."""
+    n: int
+    """Steps tried."""
+
+
 def error_bound(
     model: Any,
     certificate: Certificate | str,
     run: Rollout,
     row: Array,
     *,
+    floor: float | None = None,
     u: Array | None = None,
-    step: tuple[float, float] | None = None,
+    step: StepError | str | None = None,
 ) -> Bound:
     """Bound the error of a rollout: certified if it can be, else estimated.
 
@@ -47,9 +61,11 @@ def error_bound(
         Of ``model.dynamics_``.
     row : ndarray, shape (n_space,)
         The full state that it starts from, in the numbers of the compressor.
+    floor : float, optional
+        As for :func:`estimated_bound`; by default of this state.
     u : ndarray, shape (n_time, n_inputs), optional
         Inputs at the times of the run.
-    step : tuple of float, optional
+    step : StepError or str, optional
         As for :func:`estimated_bound`.
 
     Returns
@@ -62,36 +78,51 @@ def error_bound(
         if bound.kind == "certified":
             return bound
         certificate = bound.reason
-    floor = float(np.linalg.norm(row - model.from_latent(run.z[:1])[0]))
-    bound = estimated_bound(model, run, floor, step=step)
+    if floor is None:
+        floor = float(np.linalg.norm(row - model.from_latent(run.z[:1])[0]))
+    bound = estimated_bound(model, run, floor, u=u, step=step)
     return bound._replace(reason=f"{bound.reason} Not certified: {certificate}")
 
 
 def estimated_bound(
-    model: Any, run: Rollout, floor: float = 0.0, *, step: tuple[float, float] | None = None
+    model: Any,
+    run: Rollout,
+    floor: float = 0.0,
+    *,
+    u: Array | None = None,
+    step: StepError | str | None = None,
 ) -> Bound:
     """Estimate an upper bound on the error of a rollout.
 
     The error E of the latent state grows over an output interval by the factor of the model
     linearised about the rollout, and by the largest error that one step made from a training
     state to the next, for each such step in the interval. What the compressor loses is added.
+    Of n steps tried and one more like them, that one is the worst once in n + 1 times.
 
     Parameters
     ----------
     model : ROM
-        Fitted, without inputs.
+        Fitted.
     run : Rollout
         Of ``model.dynamics_``.
     floor : float, optional
-        What the compressor loses of a state, as a norm in its numbers: of the start, for example.
-    step : tuple of float, optional
+        What the compressor loses of a state, as a norm in its numbers: the most of several starts,
+        for example.
+    u : ndarray, shape (n_time, n_inputs), optional
+        Inputs at the times of the run.
+    step : StepError or str, optional
         What :func:`step_error` gives of the model, where it is known from another rollout.
 
     Returns
     -------
     Bound
-        "estimated"; or "none" for a model with inputs, or where no two training states follow
-        each other.
+        "estimated", and its reason says if inputs lie outside those of training; or "none" where
+        no two training states follow each other.
+
+    Raises
+    ------
+    ValueError
+        If the inputs do not fit the model and the run.
 
     Examples
     --------
@@ -105,50 +136,60 @@ def estimated_bound(
     ('estimated', True)
     """
     dynamics = model.dynamics_
+    u = checks.check_inputs(u, len(run.t), n_inputs=dynamics.n_inputs_)
     error = np.full(len(run.t), np.inf)
-    if dynamics.n_inputs_:
-        return Bound(error, "none", "The inputs of the training steps are not kept.")
-    found = step_error(model) if step is None else step
-    if found is None:
-        return Bound(error, "none", "No two training states follow each other.")
-    size, interval = found
+    step = step_error(model) if step is None else step
+    if isinstance(step, str):
+        return Bound(error, "none", step)
     n = int(np.isfinite(run.z).all(axis=1).sum())
-    intervals = np.diff(run.t[:n]) / interval if dynamics.time == "continuous" else np.ones(n - 1)
-    grows = growth(dynamics, run.z[:n], np.diff(run.t[:n]))
+    intervals = np.diff(run.t[:n])
+    n_steps = intervals / step.length if dynamics.time == "continuous" else np.ones(n - 1)
+    grows = growth(dynamics, run.z[:n], intervals, None if u is None else u[:n])
     latent = np.zeros(n)
-    for i, (by, steps) in enumerate(zip(grows, intervals, strict=True)):
-        latent[i + 1] = by * latent[i] + max(by, 1.0) * steps * size
-    error[:n] = np.hypot(latent, floor)
-    return Bound(
-        error, "estimated", "It follows from the largest error of one step among training states."
+    for i, (by, steps) in enumerate(zip(grows, n_steps, strict=True)):
+        latent[i + 1] = by * latent[i] + max(by, 1.0) * steps * step.size
+    size = np.linalg.norm(run.z[:n], axis=1).max()
+    error[:n] = np.hypot(latent, floor) * (1 + ROUNDING) + ROUNDING * size
+    reason = (
+        f"It follows from the largest error of one step between training states, of {step.n} "
+        f"(about one in {step.n + 1} is larger), and the most that the compressor lost of a start."
     )
+    left = inputs_leave(dynamics, u, run.t)
+    if left is not None and np.isfinite(left):
+        reason += " Some inputs lie outside those of training, where errors may be larger."
+    return Bound(error, "estimated", reason)
 
 
-def step_error(model: Any) -> tuple[float, float] | None:
-    """The largest error of one step from a training state to the next, and the step's length."""
-    t = model.latent_t_
+def step_error(model: Any) -> StepError | str:
+    """The largest error of one step from a training state to the next; or why it is not known."""
+    t, Z, dynamics = model.latent_t_, model.latent_, model.dynamics_
     now, later = pairs(segments(t, model.latent_trajectory_))
     if not len(now):
-        return None
+        return "No two training states follow each other."
     chosen = np.unique(np.linspace(0, len(now) - 1, STEPS).round().astype(int))
     now, later = now[chosen], later[chosen]
-    Z, dynamics = model.latent_, model.dynamics_
+    u = model.latent_u_ if dynamics.n_inputs_ else None
+    if dynamics.n_inputs_ and u is None:
+        return "The file of the model, of an older version, does not hold its training inputs."
     if dynamics.time == "discrete":
-        return float(np.linalg.norm(dynamics.predict(Z[now]) - Z[later], axis=1).max()), 1.0
+        ends = dynamics.predict(Z[now], u=None if u is None else u[now])
+        return StepError(float(np.linalg.norm(ends - Z[later], axis=1).max()), 1.0, len(now))
     steps = t[later] - t[now]
     ends = [
-        rollout(dynamics, Z[i], [0.0, h], bound=np.inf, throw=False).z[-1]
-        for i, h in zip(now, steps, strict=True)
+        rollout(
+            dynamics, Z[i], [0.0, h], u=None if u is None else u[[i, j]], bound=np.inf, throw=False
+        ).z[-1]
+        for i, j, h in zip(now, later, steps, strict=True)
     ]
     rates = np.linalg.norm(ends - Z[later], axis=1) / steps
     step = float(np.median(steps))
     largest = float(rates.max()) * step
-    return (largest if np.isfinite(largest) else np.inf), step
+    return StepError(largest if np.isfinite(largest) else np.inf, step, len(now))
 
 
-def growth(dynamics: Dynamics, z: Array, steps: Array) -> Array:
+def growth(dynamics: Dynamics, z: Array, steps: Array, u: Array | None = None) -> Array:
     """By how much errors may grow from each state to the next (n - 1,), to first order."""
-    J = jacobians(dynamics, z)
+    J = jacobians(dynamics, z, u)
     if dynamics.time == "discrete":
         return np.asarray(np.linalg.norm(J[:-1], 2, axis=(1, 2)))
     rate = np.linalg.eigvalsh((J + J.transpose(0, 2, 1)) / 2)[:, -1]
@@ -156,11 +197,12 @@ def growth(dynamics: Dynamics, z: Array, steps: Array) -> Array:
         return np.asarray(np.exp(np.maximum(rate[:-1], rate[1:]) * steps))
 
 
-def jacobians(dynamics: Dynamics, z: Array) -> Array:
+def jacobians(dynamics: Dynamics, z: Array, u: Array | None = None) -> Array:
     """Derivatives (n, rank, rank) of one evaluation of the model, by central differences."""
     n, rank = z.shape
     step = DIFFERENCE * max(float(np.abs(z).max()), 1e-300)
     moved = (z[:, None] + step * np.eye(rank)).reshape(-1, rank)
     back = (z[:, None] - step * np.eye(rank)).reshape(-1, rank)
-    change = (dynamics.predict(moved) - dynamics.predict(back)) / (2 * step)
+    u = None if u is None else u.repeat(rank, axis=0)
+    change = (dynamics.predict(moved, u=u) - dynamics.predict(back, u=u)) / (2 * step)
     return change.reshape(n, rank, rank).transpose(0, 2, 1)

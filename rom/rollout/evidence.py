@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rom.base import Dynamics
 from rom.rollout.adaptive import adaptive_thresholds
 from rom.rollout.bootstrap import mean_interval, skill_interval
 from rom.rollout.cells import Cells
@@ -148,12 +149,16 @@ def with_range(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison]) 
         left_range=("start", left, unit),
         start_size=("start", begun, {"long_name": "how far out the start is, 1 at the edge"}),
     ).assign_attrs(range_kind=within.kind)
-    limits = getattr(model.dynamics_, "input_range_", None)  # not in models of older files
-    if limits is None or not limits.size or not np.isfinite(limits).all():
-        return data
-    box = extent(limits, "box")
-    inputs = [first_outside(box.size(np.asarray(c.u)), c.lead) for c in comparisons]
-    return data.assign(left_inputs=("start", inputs, unit))
+    inputs = [inputs_leave(model.dynamics_, c.u, c.lead) for c in comparisons]
+    return data if None in inputs else data.assign(left_inputs=("start", inputs, unit))
+
+
+def inputs_leave(dynamics: Dynamics, u: Array | None, lead: Array) -> float | None:
+    """When inputs (n_lead, n_inputs) first leave their range in training; None if not known."""
+    limits = getattr(dynamics, "input_range_", None)  # not in models of older files
+    if u is None or limits is None or not np.isfinite(limits).all():
+        return None
+    return first_outside(extent(limits, "box").size(u), lead)
 
 
 def with_cost(

@@ -27,9 +27,11 @@ def reliability(data: xr.Dataset) -> list[str]:
     within = f"the error stays within the tolerance to lead time {time_in_words(time, data)}"
     if time <= float(data["lead"][0]):
         within = "the error is within the tolerance at no lead time"
+    apart = data.attrs["n_apart"]
+    few = f", of which only {apart} do not overlap in time" if apart < n else ""
     return [
         f"In a new forecast {within}, with probability {level} or more, if its start is like "
-        f"the {n} tested (split conformal); in the best simple forecast, to lead time "
+        f"the {n} tested (split conformal{few}); in the best simple forecast, to lead time "
         f"{time_in_words(simple, data)}."
     ]
 
@@ -150,6 +152,7 @@ def statistics(data: xr.Dataset) -> list[str]:
     if "distance" not in data:
         return []
     kept, known = data["statistics_kept"].values, data["statistics_known"].values
+    most = data["statistics_kept"].attrs.get("tolerance", 0.0)
     lines = []
     for chosen, words in (
         (~kept, "not kept"),
@@ -167,7 +170,10 @@ def statistics(data: xr.Dataset) -> list[str]:
                     strict=True,
                 )
             ]
-            lines.append(f"Long-run statistics {words}, by their distance: {all_of(parts)}.")
+            lines.append(
+                f"Long-run statistics {words}, by their distance (kept to {most:g}, or to what comes "
+                f"by chance): {all_of(parts)}."
+            )
     return lines
 
 

@@ -38,6 +38,8 @@ AT_A_TIME = 2**20
 LEVEL = 0.95
 # The correlation of neighbouring blocks beyond which nothing can be said of their mean.
 MOST_SHARED = 0.9
+# A statistic counts as kept up to this distance, or up to what comes by chance.
+TOLERANCE = 0.1
 # Two records of the truth that come out this far apart are too short to tell.
 UNKNOWN = 0.5
 
@@ -78,7 +80,7 @@ def compare_statistics(
     truth: Sequence[ArrayLike],
     dt: float,
     *,
-    tolerance: float = 0.1,
+    tolerance: float = TOLERANCE,
     random_state: int | np.random.RandomState | None = 0,
 ) -> Statistics:
     """Compare the long-run statistics of a model with the truth's.

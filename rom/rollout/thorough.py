@@ -24,7 +24,7 @@ from rom.rollout.evidence import with_drift, with_intervals
 from rom.rollout.full_equation import full_equation
 from rom.rollout.result import Status
 from rom.rollout.run import rollout
-from rom.rollout.statistics import compare_statistics, invariant_drift
+from rom.rollout.statistics import TOLERANCE, compare_statistics, invariant_drift
 from rom.rollout.truths import Truth
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def with_statistics(
     return data.assign(
         distance=("statistic", found.distance),
         sampling_error=("statistic", found.sampling_error),
-        statistics_kept=("statistic", found.kept),
+        statistics_kept=("statistic", found.kept, {"tolerance": TOLERANCE}),
         statistics_known=("statistic", found.known),
         spectrum_frequency=("frequency", found.frequency),
         spectrum_model=(("coordinate", "frequency"), found.spectrum_model),

@@ -37,7 +37,7 @@ def verdict_of(data: xr.Dataset) -> str:
     """The verdict on a check, in a few words; `data` as in :class:`StabilityReport`."""
     words = [_stability(data)]
     if data.attrs.get("thorough"):
-        words += [_reliability(data), _statistics(data)]
+        words += [_reliability(data), _statistics(data), *_fragility(data)]
     if out_of_range(data):
         words.append("its starts are outside of the training range")
     if inputs_out_of_range(data):
@@ -62,6 +62,13 @@ def _statistics(data: xr.Dataset) -> str:
     if not kept or known.all():
         return "statistics kept" if kept else "statistics not kept"
     return f"statistics kept as far as known ({known.sum()} of {known.size})"
+
+
+def _fragility(data: xr.Dataset) -> list[str]:
+    """That rollouts which stayed are near to ones that do not."""
+    if "perturbation_growth" in data and np.isinf(data["perturbation_growth"]).any():
+        return ["a change of a start by 1 % can end it"]
+    return []
 
 
 def _stability(data: xr.Dataset) -> str:
@@ -215,7 +222,10 @@ def _late_variability(data: xr.Dataset) -> float:
 def _cost(data: xr.Dataset) -> str:
     full, reduced = float(data["full_seconds"].median()), float(data["reduced_seconds"].median())
     if np.isnan(full):
-        return "Cost was not compared: the reference is data, not a model that was run."
+        return (
+            f"The reduced model took {reduced:.3g} s a run with decoding. The reference is data: what "
+            "the full model takes is not known."
+        )
     ratio = float((data["full_seconds"] / data["reduced_seconds"]).median())
     change = f"{ratio:.3g} times less" if ratio > 1 else f"{1 / ratio:.3g} times more"
     return (

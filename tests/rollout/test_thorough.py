@@ -147,7 +147,10 @@ def test_inputs_beyond_those_of_training_are_flagged_when_they_come():
         Z[i] = 0.9 * Z[i - 1] + 0.1 * u[i - 1]
     model = rom.ROM(rom.Identity(), rom.DMD()).fit(Z[:200], t=t[:200], u=u[:200])
     held = {"t": t[200:], "u": u[200:], "horizon": 5.0, "n_starts": 16}
-    report = rom.check(model, Z[200:], **held)
+    report = rom.check(model, Z[200:], **held, thorough=True)
+    assert report.data["error_bound"].attrs["kind"] == "estimated"
+    decay = model.dynamics_.A_.item() ** np.arange(51)
+    np.testing.assert_allclose(report.data["perturbation_growth"], decay)
     start, left = report.data["start_time"].values, report.data["left_inputs"].values
     np.testing.assert_array_equal(np.isnan(left), start < 25 - 1e-9)
     known = np.isfinite(left)
@@ -192,6 +195,25 @@ def test_bounds_on_linear_diffusion_are_certified_and_bound(monkeypatch):
     assert data.attrs["coarse_factor"] >= 2
     assert data.attrs["break_even_runs"] > 0
     assert data.attrs["certificate"] == "every rollout ends at one steady state"
+
+
+def test_an_estimated_bound_holds_where_the_projection_loses_more_than_at_the_start(circle):
+    """Loss that comes and goes: the most of all starts is in the bound of each."""
+    model, held = circle
+    lost = np.linalg.svd(model.compressor_.components_)[2][2].reshape(2, 4)
+    t = held["time"]
+    data = rom.check(
+        model,
+        held + 0.1 * np.sin(0.7 * t) * xr.DataArray(lost, dims=("y", "x")),
+        horizon=5.0,
+        n_starts=40,
+        thorough=True,
+    ).data
+    floor, bound = data["error_floor"], data["error_bound"]
+    assert float(floor[:, 0].min()) < 0.1 * float(floor.max())
+    assert bound.attrs["kind"] == "estimated"
+    assert np.all(bound >= float(floor[:, 0].max()))
+    assert np.all(bound >= 0.99 * data["error"])  # no start stands on the very crest
 
 
 def test_a_model_with_noise_is_scored_as_an_ensemble():
