@@ -171,8 +171,8 @@ def statistics(data: xr.Dataset) -> list[str]:
                 )
             ]
             lines.append(
-                f"Long-run statistics {words}, by their distance (kept to {most:g}, or to what comes "
-                f"by chance): {all_of(parts)}."
+                f"Long-run statistics {words}, by their distance (kept to {most:g}, or to what "
+                f"comes by chance): {all_of(parts)}."
             )
     return lines
 
