@@ -22,15 +22,22 @@ EVALUATIONS = {"continuous": 6, "discrete": 1}
 
 
 def timed_rollout(
-    model: Any, z0: Array, t: Array, u: Array | None, bound: float | None = None
+    model: Any,
+    z0: Array,
+    t: Array,
+    u: Array | None,
+    bound: float | None = None,
+    *,
+    decode: bool = True,
 ) -> tuple[Rollout, float]:
-    """A rollout of a fitted ROM, and the seconds that it and its decoding took."""
+    """A rollout of a fitted ROM, and the seconds that it and, if asked for, its decoding took."""
     options: dict[str, Any] = {"bound": bound, "throw": False}
     # Compiles, where it must.
     rollout(model.dynamics_, z0, t[:1], u=None if u is None else u[:1], **options)
     begin = perf_counter()
     run = rollout(model.dynamics_, z0, t, u=u, **options)
-    model.decode(run.z)
+    if decode:
+        model.decode(run.z)
     return run, perf_counter() - begin
 
 

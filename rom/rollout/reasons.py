@@ -28,7 +28,7 @@ def reliability(data: xr.Dataset) -> list[str]:
     if time <= float(data["lead"][0]):
         within = "the error is within the tolerance at no lead time"
     apart = data.attrs["n_apart"]
-    few = f", of which only {apart} do not overlap in time" if apart < n else ""
+    few = f", {apart} of which do not overlap in time" if apart < n else ""
     return [
         f"In a new forecast {within}, with probability {level} or more, if its start is like "
         f"the {n} tested (split conformal{few}); in the best simple forecast, to lead time "

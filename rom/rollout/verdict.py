@@ -223,8 +223,8 @@ def _cost(data: xr.Dataset) -> str:
     full, reduced = float(data["full_seconds"].median()), float(data["reduced_seconds"].median())
     if np.isnan(full):
         return (
-            f"The reduced model took {reduced:.3g} s a run with decoding. The reference is data: "
-            "what the full model takes is not known."
+            f"The reduced model took {reduced:.3g} s a run without decoding. The reference is "
+            "data: what the full model takes is not known."
         )
     ratio = float((data["full_seconds"] / data["reduced_seconds"]).median())
     change = f"{ratio:.3g} times less" if ratio > 1 else f"{1 / ratio:.3g} times more"

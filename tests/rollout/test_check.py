@@ -130,6 +130,8 @@ def test_a_perfect_model_is_valid_to_the_horizon(modes):
     np.testing.assert_allclose(data["variability_ratio"], 1, atol=1e-6)
     np.testing.assert_allclose(data["skill"].sel(baseline="climatology"), 1, atol=1e-6)
     assert np.isnan(report.cost_ratio)
+    assert (report.to_dataset()["reduced_seconds"] > 0).all()
+    assert report.reasons[-1].startswith("The reduced model took ")
     assert "data" in report.reasons[-1]
 
 
