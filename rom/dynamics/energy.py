@@ -193,7 +193,7 @@ def search_energy(polynomial: Polynomial) -> tuple[NDArray[np.float64], NDArray[
     level = spread[0]  # the number that the rate is taken from
     F = [block_diag(M, P) for M, P in zip(proofs, energies, strict=True)]
     F += [block_diag(M, np.zeros((rank, rank))) for M in (level, *free)]
-    x = positive(np.array(F), np.zeros(len(F)), constant=np.zeros(F[0].shape))
+    x = positive(np.array(F))
     if x is None:
         return None
     P: NDArray[np.float64] = np.tensordot(x[: len(basis)], energies[: len(basis)], 1)

@@ -10,9 +10,13 @@ from scipy.linalg import block_diag
 
 from rom.base import Polynomial
 from rom.dynamics.energy import PRODUCED, energy_rate, gram
-from rom.dynamics.lmi import is_positive, minimise, positive
+from rom.dynamics.lmi import is_positive, minimise
 
 Array = NDArray[np.float64]
+
+# How often a ball is searched for, in units in which it must not be much larger than one, and by
+# what factor they grow.
+TRIES, STEP = 6, 4.0
 
 
 class TrappingRegion(NamedTuple):
@@ -98,15 +102,20 @@ def trapping_region(
     degree = int(exponents.sum(axis=1).max(initial=0))
     if not 1 <= degree <= 3:
         return _failed(m, P, f"The polynomial has degree {degree}: only 1 to 3 are treated.")
-    size, rate = _units(exponents, coef)
-    coef = coef * size ** (exponents.sum(axis=1) - 1.0) / rate
-    m = m / size
+    size = _size(exponents, coef)
     if degree < 3:
         if _produced(exponents, coef, P) > PRODUCED:
-            return _failed(m * size, P, "The quadratic terms produce energy in this norm.")
+            return _failed(m, P, "The quadratic terms produce energy in this norm.")
         if centre is None:
-            m = _most_damped(exponents, coef, P)
-    return _certify(exponents, coef, m, P, size, rate)
+            m = size * _most_damped(exponents, _scaled(exponents, coef, size), P)
+    for _ in range(TRIES):
+        rate = float(np.linalg.norm(_scaled(exponents, coef, size)))
+        region = _certify(exponents, coef, m, P, size, rate)
+        if region.certified:
+            finer = _certify(exponents, coef, m, P, region.radius, region.margin)
+            return finer if finer.certified else region
+        size *= STEP
+    return region
 
 
 def most_damped(damping: Array, slopes: Array, norm: Array) -> Array:
@@ -125,6 +134,7 @@ def most_damped(damping: Array, slopes: Array, norm: Array) -> Array:
     Returns
     -------
     ndarray, shape (rank,)
+        0 where the solver fails.
 
     Examples
     --------
@@ -136,9 +146,8 @@ def most_damped(damping: Array, slopes: Array, norm: Array) -> Array:
     F = np.array([*slopes, -norm])
     # Far centres cost a little, so that there is one best even where only some coordinates matter.
     far, most = np.diag(np.append(np.full(rank, 1e-6), 1e-12)), np.eye(rank + 1)[rank]
-    lowest = np.linalg.eigvalsh(damping)[0] / np.linalg.eigvalsh(norm)[-1]
-    start = most * (-abs(lowest) * np.linalg.cond(norm) - 1.0)
-    return minimise(far, most, F, start, constant=damping)[:rank]
+    x = minimise(far, most, F, constant=damping)
+    return np.zeros(rank) if x is None else x[:rank]
 
 
 class Inequality:
@@ -162,30 +171,23 @@ class Inequality:
 def _certify(
     exponents: NDArray[np.int64], coef: Array, m: Array, P: Array, size: float, rate: float
 ) -> TrappingRegion:
-    """The smallest ball about `m`, of a polynomial in units of `size` and `rate`.
+    """The smallest ball about `m`, found in units of `size` and `rate`.
 
     Divided by the margin, the matrix is linear in 1 / margin, R² and what is free.
     """
-    inequality = Inequality(exponents, m, P)
+    scaled = _scaled(exponents, coef, size) / rate
+    inequality = Inequality(exponents, m / size, P)
     of_margin, *others = inequality.of_extra
-    energy = np.tensordot(coef.ravel(), inequality.of_coef, 1)
+    energy = np.tensordot(scaled.ravel(), inequality.of_coef, 1)
     F = np.array([_with(energy, 1.0), *(_with(M, 0.0) for M in others)])
-    constant = _with(of_margin, 0.0)
-    x = positive(F, np.zeros(len(F)), constant=constant)
+    # The least R²; where that leaves it open, the largest margin.
+    up = np.zeros(len(F))
+    up[:2] = 1e-5, 1.0
+    x = minimise(np.zeros((len(F), len(F))), -up, F, constant=_with(of_margin, 0.0))
     if x is None:
-        return _failed(m * size, P, "No ball about this centre: energy grows at any distance.")
-    least = np.eye(len(F))[1]
-    x = minimise(1e-10 * np.diag(1.0 - least), -least, F, x, constant=constant)
-    if not is_positive(constant + np.tensordot(x, F, 1)):
-        return _failed(m * size, P, "The ball found is lost in rounding.")
-    return TrappingRegion(
-        True,
-        m * size,
-        float(np.sqrt(x[1]) * size),
-        float(rate / x[0]),
-        P,
-        "Outside the ball the energy falls.",
-    )
+        return _failed(m, P, "No ball about this centre: energy grows at any distance.")
+    radius, margin = float(np.sqrt(x[1]) * size), float(rate / x[0])
+    return TrappingRegion(True, m, radius, margin, P, "Outside the ball the energy falls.")
 
 
 def _with(M: Array, positive: float) -> Array:
@@ -193,8 +195,8 @@ def _with(M: Array, positive: float) -> Array:
     return block_diag(M, positive)
 
 
-def _units(exponents: NDArray[np.int64], coef: Array) -> tuple[float, float]:
-    """A size of states, and a rate, for which the terms are of order one."""
+def _size(exponents: NDArray[np.int64], coef: Array) -> float:
+    """A size of states for which linear and highest terms, or constant ones, are alike."""
     degree = exponents.sum(axis=1)
     highest = degree.max()
     linear = float(np.linalg.norm(coef[:, degree == 1])) or float(np.abs(coef).max())
@@ -202,7 +204,12 @@ def _units(exponents: NDArray[np.int64], coef: Array) -> tuple[float, float]:
     if highest > 1:
         balance = linear / float(np.linalg.norm(coef[:, degree == highest]))
         size = max(size, balance ** (1 / (highest - 1)))
-    return size or 1.0, linear
+    return size or 1.0
+
+
+def _scaled(exponents: NDArray[np.int64], coef: Array, size: float) -> Array:
+    """The coefficients, all of them rates, for states in units of `size`."""
+    return coef * size ** (exponents.sum(axis=1) - 1.0)
 
 
 def _produced(exponents: NDArray[np.int64], coef: Array, P: Array) -> float:
@@ -220,6 +227,7 @@ def _most_damped(exponents: NDArray[np.int64], coef: Array, P: Array) -> Array:
         of_coef = Inequality(exponents, m, P).of_coef
         return np.tensordot(coef.ravel(), of_coef, 1)[1:, 1:]
 
+    coef = coef / np.linalg.norm(coef)
     here = damping(np.zeros(len(P)))
     return most_damped(here, np.array([damping(e) - here for e in np.eye(len(P))]), P)
 

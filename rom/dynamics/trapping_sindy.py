@@ -17,7 +17,7 @@ from rom.base import Polynomial
 from rom.dynamics.energy import energy_production
 from rom.dynamics.equations import PolynomialEquations, variable_names
 from rom.dynamics.library import PolynomialLibrary, monomials
-from rom.dynamics.lmi import minimise, positive
+from rom.dynamics.lmi import ACCURACY, minimise
 from rom.dynamics.regression import relative_weights, ridge, rms
 from rom.dynamics.rows import RowDynamics
 from rom.dynamics.trapping import Inequality, _check_norm, trapping_region
@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 
 # How often the centre of a quadratic model is chosen anew, for the model found with the last one.
 ROUNDS = 3
+# What the certificate has to spare, so that the rounding of units and coefficients cannot undo it.
+SPARE = 1e-6
 
 
 class TrappingSINDy(PolynomialEquations, RowDynamics):
@@ -34,7 +36,7 @@ class TrappingSINDy(PolynomialEquations, RowDynamics):
     Least squares with ridge under a linear matrix inequality: that the energy |z - m|² falls
     outside a ball. Quadratic terms of a quadratic model preserve the energy exactly; of a cubic
     model the cubic terms dissipate more than the quadratic ones produce. For a given centre this
-    is a convex problem, solved by a barrier method.
+    is a convex problem, solved to a duality gap of 1e-8 of what the condition costs.
 
     Parameters
     ----------
@@ -83,8 +85,9 @@ class TrappingSINDy(PolynomialEquations, RowDynamics):
 
     Notes
     -----
-    With other than one target per coordinate there are no trajectories, nothing is asked of the
-    model, and the radius is infinite.
+    The certificate has 1e-6 to spare, in units of the largest state and of the derivatives' root
+    mean square. With other than one target per coordinate there are no trajectories, nothing is
+    asked of the model, and the radius is infinite.
 
     References
     ----------
@@ -156,32 +159,46 @@ class TrappingSINDy(PolynomialEquations, RowDynamics):
             raise ValueError(f"centre must have shape ({rank},), but its shape is {m.shape}.")
         exponents = self._exponents()
         size = float(np.sqrt(np.max(np.sum(Z**2, axis=1)))) or 1.0
-        units = size ** (1.0 - exponents.sum(axis=1))
         weights = np.sqrt(relative_weights(y))[:, None] if self.relative_error else np.ones((1, 1))
-        A, Y = weights * monomials(Z / size, exponents), weights * y / size
+        # In units in which the states reach 1 and their derivatives are 1 in root mean square.
+        A, Y = weights * monomials(Z / size, exponents), weights * y
+        rate = float(np.sqrt(np.mean(Y**2))) / size or 1.0
+        units = rate * size ** (1.0 - exponents.sum(axis=1))
+        Y = Y / (size * rate)
         self.norm_, self.centre_, self.radius_, self.margin_ = P, m, float("inf"), 0.0
         self.coef_ = ridge(A, Y, self.alpha) * units
         if y.shape[1] != rank:
             return
-        scale = float(np.sqrt(np.mean(Y**2))) or 1.0
-        penalty = np.sqrt(self.energy) / scale * energy_production(exponents, Z / size)
-        H, b = least_squares(A / scale, Y / scale, self.alpha)
-        self._fit_trapped(Z, exponents, (H + penalty.T @ penalty, b), size)
+        H, b = least_squares(A, Y, self.alpha)
+        penalty = energy_production(exponents, Z / size)
+        H += self.energy * penalty.T @ penalty
+        self._fit_trapped(Z, exponents, (H, b), size, rate)
 
     def _fit_trapped(
-        self, Z: Array, exponents: NDArray[np.int64], loss: tuple[Array, Array], size: float
+        self,
+        Z: Array,
+        exponents: NDArray[np.int64],
+        loss: tuple[Array, Array],
+        size: float,
+        rate: float,
     ) -> None:
-        units = size ** (1.0 - exponents.sum(axis=1))
+        units = rate * size ** (1.0 - exponents.sum(axis=1))
         P = self.norm_
         chosen = self.centre is None and self.degree == 2
         for _ in range(ROUNDS if chosen else 1):
             w = Z - self.centre_
             reach = self.radius * float(np.sqrt(np.max(np.sum(w @ P * w, axis=1)))) / size
-            coef = trapped(exponents, *loss, self.centre_ / size, P, reach)
-            if coef is None:
+            found = trapped(exponents, *loss, self.centre_ / size, P, reach)
+            if found is None:
                 break
+            coef, radius, margin = found
             polynomial = Polynomial(exponents, coef * units)
             region = trapping_region(polynomial, centre=None if chosen else self.centre_, norm=P)
+            if not region.certified or (region.radius > radius * size and not chosen):
+                # The solver may fail to find the smallest ball, but the fit comes with one.
+                region = region._replace(
+                    centre=self.centre_, radius=radius * size, margin=margin * rate
+                )
             self.coef_, self.centre_ = polynomial.coef, region.centre
             self.radius_, self.margin_ = region.radius, region.margin
         if not np.isfinite(self.radius_):
@@ -216,13 +233,15 @@ def least_squares(A: Array, Y: Array, alpha: float) -> tuple[Array, Array]:
 
 def trapped(
     exponents: NDArray[np.int64], H: Array, b: Array, centre: Array, norm: Array, reach: float
-) -> Array | None:
+) -> tuple[Array, float, float] | None:
     """Coefficients that minimise ``c·H c / 2 - b·c`` and have a trapping ball.
+
+    That is, among those for which the matrix of :class:`Inequality` has no eigenvalue below 1e-6.
 
     Parameters
     ----------
     exponents : ndarray, shape (n_terms, rank)
-        Powers of the terms, of degree 1 to 3, in units in which states are of order one.
+        Powers of the terms, of degree 1 to 3, in units in which states and rates are of order one.
     H, b : ndarray, shape (rank * n_terms, rank * n_terms) and (rank * n_terms,)
         Of ``c = coef.ravel()``, as :func:`least_squares` gives them.
     centre : ndarray, shape (rank,)
@@ -233,27 +252,37 @@ def trapped(
 
     Returns
     -------
-    ndarray, shape (rank, n_terms), or None where there are none
+    tuple of ndarray, shape (rank, n_terms), and two floats, or None where there are none
+        The coefficients, and the radius and the margin of a ball, not the smallest.
     """
     inequality = Inequality(exponents, centre, norm)
-    scale = 1 / np.sqrt(np.maximum(np.diag(H), np.finfo(float).tiny))
+    scale = np.diag(H).copy()
+    scale = 1 / np.sqrt(np.where(scale > 0, scale, 1.0))
     # Coefficients that keep energy exactly where it cannot be outweighed, each of unit effect.
     odd = inequality.odd * scale
     basis = scale[:, None] * (null_space(odd) if len(odd) else np.eye(len(scale)))
-    n, n_extra = basis.shape[1], len(inequality.of_extra)
+    # Unknowns of which the loss is the square: steps from its minimum, in its principal axes.
+    values, axes = np.linalg.eigh(basis.T @ H @ basis)
+    basis = basis @ axes / np.sqrt(np.maximum(values, len(H) * np.finfo(float).eps))
+    best, n, n_extra = b @ basis, basis.shape[1], len(inequality.of_extra)
     bounds = np.zeros((n_extra, 2))  # margin > 0 and margin (reach² - R²) > 0
     bounds[:2] = (1.0, reach**2), (0.0, -1.0)
+    of_steps = np.tensordot(basis.T, inequality.of_coef, 1)
     F = np.array(
-        [block_diag(M, 0.0, 0.0) for M in np.tensordot(basis.T, inequality.of_coef, 1)]
+        [block_diag(M, 0.0, 0.0) for M in of_steps]
         + [
             block_diag(M, *bound)
             for M, bound in zip(inequality.of_extra, bounds.tolist(), strict=True)
         ]
     )
-    constant = np.zeros(F.shape[1:])
-    x = positive(F, np.zeros(len(F)), constant=constant)
+    none, constant = np.zeros(len(F)), np.tensordot(best, F[:n], 1)
+    curvature = np.diag(np.repeat([1.0, 0.0], [n, n_extra]))
+    x = minimise(curvature, none, F, constant=constant, margin=SPARE)
     if x is None:
         return None
-    curvature = block_diag(basis.T @ H @ basis, 1e-10 * np.eye(n_extra))
-    x = minimise(curvature, np.append(b @ basis, np.zeros(n_extra)), F, x, constant=constant)
-    return (basis @ x[:n]).reshape(len(centre), -1)
+    # What the condition costs may be far below one: once more, in units of it.
+    cost = max(float(x[:n] @ x[:n]), ACCURACY)
+    finer = minimise(curvature / cost, none, F, constant=constant, margin=SPARE)
+    x = x if finer is None else finer
+    coef = (basis @ (best + x[:n])).reshape(len(centre), -1)
+    return coef, float(np.sqrt(x[n + 1] / x[n])), float(x[n])

@@ -4,15 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.linalg import null_space
+from scipy.optimize import LinearConstraint, minimize
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import rom
 from rom.base import Polynomial
 from rom.dynamics.energy import energy_rate, gram, up_to
 from rom.dynamics.library import monomials
-from rom.dynamics.lmi import is_positive, minimise, positive
-from rom.dynamics.trapping import trapping_region
-from rom.dynamics.trapping_sindy import TrappingSINDy
+from rom.dynamics.trapping import TrappingRegion, trapping_region
+from rom.dynamics.trapping_sindy import SPARE, TrappingSINDy, least_squares, trapped
 
 
 def polynomial(rank, degree, terms):
@@ -49,7 +49,7 @@ def test_the_known_ball_of_lorenz(sigma, rho, beta):
     region = trapping_region(lorenz(sigma, rho, beta))
     assert region.certified
     assert_allclose(region.centre, [0, 0, sigma + rho], atol=1e-3 * rho)
-    assert_allclose(region.radius, beta * (sigma + rho) / (2 * np.sqrt(beta - 1)), rtol=1e-3)
+    assert_allclose(region.radius, beta * (sigma + rho) / (2 * np.sqrt(beta - 1)), rtol=1e-5)
 
 
 def energy_preserving(rng, rank):
@@ -173,6 +173,18 @@ def test_whatever_the_data_what_is_fitted_is_bounded(degree, rank):
     assert np.linalg.norm(run.z[-1] - model.centre_) <= 1.001 * model.radius_
 
 
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1e-3, 1.0, 1e3]), st.sampled_from([2.0, 100.0]))
+def test_the_ball_of_a_cubic_fit_is_no_larger_than_asked_whatever_the_units(seed, unit, radius):
+    rng = np.random.default_rng(seed)
+    Z, y = unit * rng.normal(size=(40, 2)), rng.normal(size=(40, 2)) / unit
+    model = TrappingSINDy(3, radius=radius).fit(Z, y)
+    farthest = np.max(np.linalg.norm(Z - model.centre_, axis=1))
+    assert model.radius_ <= radius * farthest * (1 + 1e-9)
+    ball = TrappingRegion(True, model.centre_, model.radius_, model.margin_, model.norm_, "")
+    assert flux_out_of(ball, model.polynomial(), rng) < 0
+
+
 def test_without_the_condition_the_same_fit_escapes():
     rng = np.random.default_rng(1)
     z = rng.uniform(-1, 1, size=(80, 1))
@@ -181,6 +193,59 @@ def test_without_the_condition_the_same_fit_escapes():
     assert not trapping_region(Polynomial(trapped.polynomial().exponents, free)).certified
     assert trapped.coef_[0, 2] < 0
     assert trapped.radius_ < np.inf
+
+
+def least(H, b, reach):
+    """The least loss of a trapped cubic in one variable, by cutting planes.
+
+    There a polynomial is a sum of squares where it is positive at every point. The unknowns are
+    three coefficients, the margin, and margin R²; polynomials are divided by v·v, v = (1, w, w²).
+    """
+    w = np.tan(np.linspace(-np.pi / 2, np.pi / 2, 200_001)[1:-1])[:, None]
+    every = np.hstack([-(w**2), -(w**3), -(w**4), -(w**2), w**0]) / (1 + w**2 + w**4)
+    cuts = [[0, 0, 0, 1, 0], [0, 0, 0, reach**2, -1], *every[::10_000]]
+    for _ in range(14):
+        x = minimize(
+            lambda x: x[:3] @ H @ x[:3] / 2 - b @ x[:3],
+            [-1.0, 0.0, -1.0, 0.5, 1.0],
+            jac=lambda x: np.append(H @ x[:3] - b, [0.0, 0.0]),
+            constraints=LinearConstraint(np.array(cuts), SPARE, np.inf),
+            method="SLSQP",
+            options={"ftol": 1e-15, "maxiter": 500},
+        ).x
+        cuts.append(every[np.argmin(every @ x)])
+    return x[:3]
+
+
+@pytest.mark.parametrize("reach", [1.5, 4.0, 100.0])
+def test_the_best_trapped_model_in_one_variable_is_that_of_another_solver(reach):
+    exponents = np.array([[1], [2], [3]])
+    A = np.random.default_rng(2).uniform(-1, 1, size=(40, 1)) ** exponents[:, 0]
+    y = A @ [-0.5, 1.0, 1.0]
+    H, b = least_squares(A, y[:, None], 0.0)
+    found = trapped(exponents, H, b, np.zeros(1), np.eye(1), reach)[0][0]
+    other = least(H, b, reach)
+    assert_allclose(found, other, atol=1e-5)
+    assert_allclose(found @ H @ found / 2 - b @ found, other @ H @ other / 2 - b @ other, rtol=1e-7)
+
+
+def test_the_best_trapped_model_is_the_nearest_in_the_cone_of_all_of_them():
+    """Its gradient is orthogonal to it, and at no obtuse angle to any other in the cone."""
+    exponents = up_to(2, 3)[1:]
+
+    def best(seed):
+        rng = np.random.default_rng(seed)
+        A = rng.normal(size=(30, len(exponents)))
+        H, b = least_squares(A, rng.normal(size=(30, 2)), 0.0)
+        return trapped(exponents, H, b, np.zeros(2), np.eye(2), 5.0)[0].ravel(), H, b
+
+    c, H, b = best(0)
+    gradient = H @ c - b
+    size = np.linalg.norm(gradient) * np.linalg.norm(c)
+    assert size > 0.01
+    assert abs(gradient @ c) < 1e-4 * size
+    others = [best(seed)[0] for seed in range(1, 20)]
+    assert min(gradient @ other / np.linalg.norm(other) for other in others) > -1e-4 * size
 
 
 def test_what_a_fit_refuses():
@@ -205,12 +270,3 @@ def test_gram_matrices_have_their_polynomials(seed, rank, degree):
     v = monomials(z, up_to(rank, degree))[0]
     assert_allclose(v @ spread @ v, monomials(z, up_to(rank, 2 * degree))[0], rtol=1e-10)
     assert_allclose(v @ free @ v if len(free) else 0.0, 0.0, atol=1e-10 * max(1, v @ v) ** 2)
-
-
-def test_the_least_eigenvalue_as_a_linear_matrix_inequality():
-    A = np.random.default_rng(0).normal(size=(6, 6))
-    A, F = A + A.T, -np.eye(6)[None]
-    x = positive(F, np.zeros(1), constant=A)
-    assert is_positive(A - x[0] * np.eye(6))
-    x = minimise(np.zeros((1, 1)), np.ones(1), F, x, constant=A)
-    assert_allclose(x[0], np.linalg.eigvalsh(A)[0], atol=1e-6)
