@@ -3,10 +3,14 @@
 1,000 members of Lorenz 63 (d = 3), Lorenz 96 (d = 20), a full quadratic model (d = 20, all 231
 terms in each equation, as operator inference fits them) and a ring of oscillators (d = 50, cubic,
 sparse), by `rom.rollout.ensemble.ensemble` with all its checks, by a jitted vmap over scan, and by
-NumPy on all members at once. Equal accuracy: all take the same classical Runge-Kutta steps and keep
-every state; how far their states are from each other after 50 steps is printed. JAX gets the
-right-hand side that was the fastest of some ways to write it; its compilation is not counted. Each
-contender runs in its own process, on one thread and on two; the least of five times counts.
+NumPy on all members at once. Equal accuracy: all take the same classical Runge-Kutta steps; how far
+their last states are from each other is printed. States are kept at every step, at every tenth, or
+at the last alone: where every one is kept, a contender mostly writes memory. rom keeps few by a
+reduction, JAX by loops inside its scan. JAX gets the right-hand side that was the fastest of some
+ways to write it; its compilation is not counted. Each contender has a process for one core and one
+for two, which take turns, as the speed of a machine changes while it works; each run keeps its
+states in new memory. One core is judged by processor time, two over one by the clock, beside two
+copies of a loop in registers alone: more than they gain no program can. Medians are printed.
 
 Then runs that leave statistics only (moments, histograms, spectra): one member and 1,000 members
 of Lorenz 63, with the largest memory of the process beside that of a run of a tenth of the length;
@@ -27,6 +31,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +41,9 @@ from rollout_peers import FIELDS, system
 
 Array = NDArray[np.float64]
 
-H, MEMBERS, RUNS = 0.001, 1000, 5
+H, MEMBERS, ROUNDS = 0.001, 1000, 9
 STEPS = {"lorenz63": 1000, "lorenz96": 200, "quadratic": 100, "oscillators": 100}
-CONTENDERS = ("rom", "jax", "numpy")
+KEPT = ("every", "tenth", "last")
 ASKED_JAX, ASKED_CORES = 3.0, 1.8
 SINGLE, MANY = 10**7, 10**5
 
@@ -127,90 +132,190 @@ def model_of(name: str) -> Any:
     return Equations().fit(np.stack([z0, -z0]), t=[0.0, 1.0])
 
 
-def with_rom(name: str, n: int) -> Callable[[], Array]:
+class Thinned:
+    """A reduction that keeps the states at every n-th time."""
+
+    def __init__(self, n: int) -> None:
+        self.n, self.n_seen = n, 0
+        self.pieces: list[list[Array]] = [[]]
+
+    def update(self, z: Array) -> None:
+        """Take in the next states (n_members, n_time, rank) of the same members."""
+        self.pieces[-1].append(z[:, -self.n_seen % self.n :: self.n].copy())
+        self.n_seen += z.shape[1]
+
+    def merge(self, other: Thinned) -> None:
+        """Take in other members."""
+        self.pieces += other.pieces
+
+    @property
+    def z(self) -> Array:
+        """All states kept (n_members, n_kept, rank)."""
+        return np.concatenate([np.concatenate(times, axis=1) for times in self.pieces])
+
+
+def with_rom(name: str, n: int, stride: int) -> Callable[[], Array]:
     from rom.rollout.ensemble import ensemble
 
     model, z0, t = model_of(name), starts(name), np.arange(n + 1) * H
-    return lambda: ensemble(model, z0, t, stepper="rk4", bound=np.inf).z
+    options = {"stepper": "rk4", "bound": np.inf}
+    if stride == 1:
+        return lambda: ensemble(model, z0, t, **options).z
+    return lambda: ensemble(model, z0, t, reduce=[Thinned(stride)], **options).reduced[0].z
 
 
-def with_jax(name: str, n: int) -> Callable[[], Any]:
+def with_jax(name: str, n: int, stride: int) -> Callable[[], Any]:
     import jax
 
     jax.config.update("jax_enable_x64", True)
     field = field_of(name, jax.numpy)
 
-    def step(z: Any, _: Any) -> Any:
-        later = rk4(field, z)
+    def steps(z: Any, _: Any) -> Any:
+        if stride == 1:
+            later = rk4(field, z)
+        else:
+            later = jax.lax.fori_loop(0, stride, lambda _, z: rk4(field, z), z)
         return later, later
 
-    many = jax.jit(jax.vmap(lambda z: jax.lax.scan(step, z, None, length=n)[1]))
+    many = jax.jit(jax.vmap(lambda z: jax.lax.scan(steps, z, None, length=n // stride)[1]))
     z0 = jax.numpy.asarray(starts(name))
     return lambda: jax.block_until_ready(many(z0))
 
 
-def with_numpy(name: str, n: int) -> Callable[[], Array]:
+def with_numpy(name: str, n: int, stride: int) -> Callable[[], Array]:
     field, z0 = rows_field_of(name), np.ascontiguousarray(starts(name).T)
 
     def many() -> Array:
-        z, out = z0, np.empty((n, *z0.shape))
+        z, out = z0, np.empty((n // stride, *z0.shape))
         for i in range(n):
-            out[i] = z = rk4(field, z)
+            z = rk4(field, z)
+            if (i + 1) % stride == 0:
+                out[i // stride] = z
         return out.transpose(2, 0, 1)
 
     return many
 
 
+def busy(name: str, n: int, stride: int) -> Callable[[], Array]:
+    """Two copies of a loop that touches no memory, on as many cores as there are."""
+    from numba import njit
+
+    from rom.threads import in_threads
+
+    @njit(nogil=True)
+    def loop(x: float) -> float:
+        for _ in range(10**7):
+            x = 0.999 * x + 0.001
+        return x
+
+    loop(1.0)
+    return lambda: np.array(in_threads(lambda _: loop(1.0), [slice(0), slice(0)]))
+
+
+CONTENDERS = {"rom": with_rom, "jax": with_jax, "numpy": with_numpy, "busy": busy}
+
+
 def worker(contender: str, name: str, n: int) -> None:
-    """Nanoseconds per member and step, and the states after 50 steps."""
-    go = {"rom": with_rom, "jax": with_jax, "numpy": with_numpy}[contender](name, n)
-    states = np.asarray(go())[:3, 50 if contender == "rom" else 49]
-    seconds = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        go()
-        seconds.append(time.perf_counter() - start)
-    print(json.dumps({"ns": 1e9 * min(seconds) / n / MEMBERS, "states": states.tolist()}))
+    """For each line of input: a run, its seconds by the clock and of the processor."""
+    strides = dict(zip(KEPT, (1, 10, n), strict=True))
+    runs = {kept: CONTENDERS[contender](name, n, stride) for kept, stride in strides.items()}
+    for line in sys.stdin:
+        start = time.perf_counter(), time.process_time()
+        z = runs[line.strip()]()
+        seconds = time.perf_counter() - start[0], time.process_time() - start[1]
+        last = np.asarray(z)[:3, -1].tolist() if contender != "busy" else []
+        print(json.dumps([*seconds, last]), flush=True)
+        del z
 
 
-def in_process(contender: str, name: str, n: int, threads: int) -> dict[str, Any] | None:
-    flags = f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()}"
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    environment = os.environ | {key: str(threads) for key in names} | {"XLA_FLAGS": flags}
-    cores = sorted(os.sched_getaffinity(0))[:threads]
-    interpreters = [sys.executable, *filter(None, os.environ.get("ROLLOUT_PEERS", "").split(":"))]
-    for python in interpreters:
-        done = subprocess.run(
-            [python, __file__, "--worker", contender, name, str(n)],
-            env=environment, capture_output=True, text=True, check=False,
+class Contender:
+    """A process that runs when asked, on some cores."""
+
+    def __init__(self, name: str, system: str, n: int, threads: int) -> None:
+        flags = f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()}"
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        cores = sorted(os.sched_getaffinity(0))[:threads]
+        python = with_a_jax() if name == "jax" else sys.executable
+        self.process = subprocess.Popen(
+            [python or "false", __file__, "--worker", name, system, str(n)],
+            env=os.environ | {key: str(threads) for key in names} | {"XLA_FLAGS": flags},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )  # fmt: skip
-        if not done.returncode:
-            return dict(json.loads(done.stdout.splitlines()[-1]))
-        if "No module named" not in done.stderr:
-            raise RuntimeError(done.stderr)
-    return None
+        self.there = python is not None
+
+    def run(self, kept: str) -> tuple[float, float, Any]:
+        """Seconds by the clock and of the processor, and some last states."""
+        if not self.there:
+            return np.nan, np.nan, None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(kept + "\n")
+        self.process.stdin.flush()
+        return tuple(json.loads(self.process.stdout.readline()))
+
+    def end(self) -> None:
+        """End the process."""
+        self.process.communicate()
+
+
+@cache
+def with_a_jax() -> str | None:
+    """An interpreter that has it."""
+    there = [sys.executable, *filter(None, os.environ.get("ROLLOUT_PEERS", "").split(":"))]
+    quiet = {"stderr": subprocess.DEVNULL}
+    return next((p for p in there if not subprocess.call([p, "-c", "import jax"], **quiet)), None)
+
+
+def in_turn(name: str, n: int) -> dict[str, Any]:
+    """Seconds (n_rounds, 2) of each contender, number of cores and choice of states kept."""
+    who = [(c, k) for c in ("rom", "jax", "busy") for k in (1, 2)] + [("numpy", 1)]
+    contenders = {(c, k): Contender(c, name, n, k) for c, k in who}
+    seconds: dict[Any, list[Any]] = {(*key, kept): [] for key in who for kept in KEPT}
+    states = []
+    for turn in range(ROUNDS + 1):
+        for c, k, kept in seconds:
+            *both, last = contenders[c, k].run(kept)
+            if turn:  # the first compiles, or reads what was compiled
+                seconds[c, k, kept].append(both)
+            elif last:
+                states.append(np.array(last))
+    for contender in contenders.values():
+        contender.end()
+    apart = max(float(np.abs(s / states[0] - 1).max()) for s in states)
+    return {key: np.array(value) for key, value in seconds.items()} | {"apart": apart}
 
 
 def side_by_side(small: bool) -> None:
+    found = {name: in_turn(name, 60 if small else n) for name, n in STEPS.items()}
+    median = lambda x: float(np.median(x))  # noqa: E731
     print(
-        f"| {MEMBERS} members, ns per member and step | rom, 1 core | 2 cores | ratio "
-        f"(asked {ASKED_CORES}) | JAX vmap, 1 core | 2 cores | rom over JAX, 1 core (asked "
-        f"{ASKED_JAX:g}) | 2 cores | NumPy | apart |\n" + "|---" * 10 + "|"
+        f"| {MEMBERS} members, one core, ns per member and step | states kept | rom | JAX vmap | "
+        f"JAX over rom (asked {ASKED_JAX:g}) | NumPy | apart |\n" + "|---" * 7 + "|"
     )
     for name, n in STEPS.items():
-        n = 60 if small else n
-        found = {(c, k): in_process(c, name, n, k) for c in CONTENDERS for k in (1, 2)}
-        ns = {key: value["ns"] if value else np.nan for key, value in found.items()}
-        states = [np.array(value["states"]) for value in found.values() if value]
-        apart = max(float(np.abs(s / states[0] - 1).max()) for s in states)
-        one, two = ns["rom", 1], ns["rom", 2]
-        print(
-            f"| {name} (d = {starts(name).shape[1]}) | {one:.1f} | {two:.1f} | {one / two:.2f} | "
-            f"{ns['jax', 1]:.1f} | {ns['jax', 2]:.1f} | {ns['jax', 1] / one:.2f} | "
-            f"{ns['jax', 2] / two:.2f} | {ns['numpy', 1]:.0f} | {apart:.0e} |",
-            flush=True,
-        )
+        scale = 1e9 / MEMBERS / (60 if small else n)
+        for kept in KEPT:
+            ours, jax, numpy = (found[name][c, 1, kept][:, 1] for c in ("rom", "jax", "numpy"))
+            print(
+                f"| {name} (d = {starts(name).shape[1]}) | {kept} | {scale * median(ours):.1f} | "
+                f"{scale * median(jax):.1f} | {median(jax / ours):.2f} | "
+                f"{scale * median(numpy):.0f} | {found[name]['apart']:.0e} |"
+            )
+    print(
+        f"\n| times faster on two cores than on one (asked {ASKED_CORES}) | states kept | rom | "
+        "JAX vmap | two busy loops | JAX over rom, on two cores |\n" + "|---" * 6 + "|"
+    )
+    for name in STEPS:
+        for kept in KEPT:
+            one, two = ({c: found[name][c, k, kept][:, 0] for c in ("rom", "jax", "busy")}
+                        for k in (1, 2))  # fmt: skip
+            ours, jax, most = (median(one[c] / two[c]) for c in ("rom", "jax", "busy"))
+            print(
+                f"| {name} | {kept} | {ours:.2f} | {jax:.2f} | {most:.2f} | "
+                f"{median(two['jax'] / two['rom']):.2f} |",
+                flush=True,
+            )
 
 
 class Even:

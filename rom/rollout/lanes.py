@@ -26,7 +26,6 @@ from rom.rollout.steppers import (
     LEFT_BOUND,
     NOT_FINITE,
     RK4_PLACES,
-    RK4_STAGES,
     RK4_STEP,
     STEP_TOO_SMALL,
     TOO_MANY_STEPS,
@@ -37,13 +36,15 @@ Array = NDArray[np.float64]
 # Norms up to this one can be squared.
 LARGE = 1e150
 # States are put in their places so many numbers of a member at a time: at each step, every member
-# would touch memory of its own.
-HELD = 96
-# Butcher tableaus: the weights of the slopes that lead to each stage, its place in the step, and
-# the weights of the slopes in the step. The last stage of Dormand and Prince is the step itself.
-Tableau = tuple[Array, Array, Array]
-EULER: Tableau = (np.zeros((1, 0)), np.zeros(1), EULER_STEP)
-RK4: Tableau = (RK4_STAGES, RK4_PLACES, RK4_STEP)
+# would touch memory of its own. With more, the steps would wait until all is written.
+HELD = 48
+# Methods whose stages follow from the slope before alone: how far into the step that slope leads,
+# and the weights of the slopes in the step.
+Chain = tuple[Array, Array]
+EULER: Chain = (np.zeros(1), EULER_STEP)
+RK4: Chain = (RK4_PLACES, RK4_STEP)
+# Dormand and Prince's tableau: the weights of the slopes that lead to each stage, and its place in
+# the step. The last stage is the step itself.
 STAGES = np.vstack([np.pad(DOPRI_STAGES, ((0, 0), (0, 1))), DOPRI_STEP])
 PLACES = np.append(DOPRI_PLACES, 1.0)
 
@@ -87,6 +88,11 @@ def combine(out: Array, z: Array, h: Array, weights: Array, slopes: Array) -> No
     out[: len(z)] = z + h * np.tensordot(weights, slopes[: len(weights)], axes=1)
 
 
+def follow(out: Array, z: Array, h: Array, part: float, slopes: Array, s: int) -> None:
+    """Set the first rows of `out` to `z` plus a part of `h` (n_lanes,) times a slope."""
+    out[: len(z)] = z + part * h * slopes[s]
+
+
 def size_of(z: Array) -> Array:
     """Euclidean norm of each column."""
     return np.asarray(np.sqrt(np.sum(z * z, axis=0)))
@@ -98,9 +104,9 @@ def within(z: Array, limit: float, squares: Array, code: NDArray[np.int64]) -> b
     return bool(np.all((squares <= limit**2) | (code != COMPLETED)))
 
 
-def hold(held: Array, row: int, z: Array) -> None:
-    """Set ``held[row]`` to the states `z`."""
-    held[row] = z
+def hold(out: Array, z: Array) -> None:
+    """Set the first rows of `out` to the states `z`."""
+    out[: len(z)] = z
 
 
 def save(out: Array, i: int, held: Array, n: int) -> None:
@@ -125,7 +131,7 @@ def interpolate(
 def march(
     model: Any,
     is_map: bool,
-    tableau: Tableau,
+    method: Chain,
     z: Array,
     t: Array,
     u: Array,
@@ -141,8 +147,8 @@ def march(
     model : Terms, or function of rows (states, inputs)
     is_map : bool
         Whether the model gives the next state, and not a slope.
-    tableau : tuple of ndarray
-        Weights of the stages, their places, weights of the step.
+    method : tuple of ndarray
+        Places of the stages, weights of the slopes in the step.
     z : ndarray, shape (rank, n_lanes)
         The states at ``t[0]``, replaced by those at ``t[-1]``; NaN for members that have ended.
     t, u : ndarray, shapes (n_time,), (n_time, n_inputs)
@@ -155,31 +161,33 @@ def march(
     ends : Ends
         Brought up to date.
     """
-    stages, places, step = tableau
+    places, weights = method
     (rank, n_lanes), n_inputs = z.shape, u.shape[1]
     values = values_of(model, rank + n_inputs, n_lanes)
-    slopes = empty((len(step), rank, n_lanes))
+    slopes = empty((len(weights), rank, n_lanes))
     h, squares = empty((n_lanes,)), empty((n_lanes,))
     limit = min(bound, LARGE)
     held, n_held = empty((min(len(t), -(-HELD // rank)), rank, n_lanes)), 1
-    hold(held, 0, z)
+    hold(held[0], z)
     for i in range(len(t) - 1):
         h[:] = t[i + 1] - t[i]
-        for s in range(len(step)):
-            combine(values, z, h, stages[s, :s], slopes)
+        hold(values, z)
+        for s in range(len(weights)):
+            if s > 0:
+                follow(values, z, h, places[s], slopes, s - 1)
             for k in range(n_inputs):
                 values[rank + k] = u[i, k] + places[s] * (u[i + 1, k] - u[i, k])
             slope(model, values, slopes, s)
         if is_map:
             z[:] = slopes[0]
         else:
-            combine(z, z, h, step, slopes)
+            combine(z, z, h, weights, slopes)
         if len(kicks):
             z += kicks[i]
         if n_held == len(held):
             save(out, i + 1 - n_held, held, n_held)
             n_held = 0
-        hold(held, n_held, z)
+        hold(held[n_held], z)
         n_held += 1
         if not within(z, limit, squares, ends.code):
             for lane in np.flatnonzero(~(squares <= limit**2) & (ends.code == COMPLETED)):

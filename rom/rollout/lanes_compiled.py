@@ -19,6 +19,7 @@ from rom.rollout.terms import INLINE, JIT
 from rom.rollout.vectors import (
     BLOCK,
     WIDTH,
+    all_at_most,
     load,
     plus_product,
     product,
@@ -61,22 +62,18 @@ def _values_of(model: Any, n_variables: Any, n_lanes: Any) -> Callable[..., Arra
 @overload(lanes.slope, jit_options=INLINE)
 def _slope(model: Any, values: Any, slopes: Any, s: Any) -> Callable[..., None]:
     def evaluate(model: Any, values: Any, slopes: Any, s: Any) -> None:
-        left, right, full, first, place, last, coef = model
+        left, _, full, first, place, last, coef = model
         rank, n_full, formed = slopes.shape[1], full.shape[1], len(values) - len(left)
-        row, n_blocked = s * rank, rank - rank % 4 if n_full else 0
-        for k in range(len(left)):
-            store(values, formed + k, product(load(values, left[k]), load(values, right[k])))
-        for i in range(rank):
-            total = spread(0.0)
-            for k in range(first[i], first[i + 1]):
-                part = product(load(values, place[k]), coef[k])
-                total = plus_product(total, part, load(values, last[k]))
-            store(slopes, row + i, total)
+        row, n_blocked, one, n_done = s * rank, rank - rank % 4, formed - 1, 0
         for begin in range(0, n_full, CHUNK):
             end = min(begin + CHUNK, n_full)
+            form(values, model, formed, n_done, end - formed)
+            n_done = max(n_done, end - formed)
             for i in range(0, n_blocked, 4):  # four targets at a time: a fourth of the reading
-                p, q = load(slopes, row + i), load(slopes, row + i + 1)
-                v, w = load(slopes, row + i + 2), load(slopes, row + i + 3)
+                p, q, v, w = spread(0.0), spread(0.0), spread(0.0), spread(0.0)
+                if begin > 0:
+                    p, q = load(slopes, row + i), load(slopes, row + i + 1)
+                    v, w = load(slopes, row + i + 2), load(slopes, row + i + 3)
                 for k in range(begin, end):
                     x = load(values, k)
                     p, q = plus_product(p, x, full[i, k]), plus_product(q, x, full[i + 1, k])
@@ -86,12 +83,29 @@ def _slope(model: Any, values: Any, slopes: Any, s: Any) -> Callable[..., None]:
                 store(slopes, row + i + 2, v)
                 store(slopes, row + i + 3, w)
             for i in range(n_blocked, rank):
-                total = load(slopes, row + i)
+                total = load(slopes, row + i) if begin > 0 else spread(0.0)
                 for k in range(begin, end):
                     total = plus_product(total, load(values, k), full[i, k])
                 store(slopes, row + i, total)
+        form(values, model, formed, n_done, len(left))
+        for i in range(rank if len(coef) or not n_full else 0):
+            total = load(slopes, row + i) if n_full else spread(0.0)
+            for k in range(first[i], first[i + 1]):
+                part = load(values, place[k])
+                if last[k] != one:
+                    part = product(part, load(values, last[k]))
+                total = plus_product(total, part, coef[k])
+            store(slopes, row + i, total)
 
     return evaluate
+
+
+@register_jitable(**INLINE)
+def form(values: Array, model: Any, formed: int, begin: int, end: int) -> None:
+    """Set some of the products among `values`, the first of which is in row `formed`."""
+    for k in range(begin, end):
+        factors = load(values, model.left[k]), load(values, model.right[k])
+        store(values, formed + k, product(factors[0], factors[1]))
 
 
 @overload(lanes.combine, jit_options=INLINE)
@@ -103,6 +117,16 @@ def _combine(out: Any, z: Any, h: Any, weights: Any, slopes: Any) -> Callable[..
             for s in range(len(weights)):
                 total = plus_product(total, load(slopes, s * rank + j), weights[s])
             store(out, j, plus_product(load(z, j), step, total))
+
+    return add
+
+
+@overload(lanes.follow, jit_options=INLINE)
+def _follow(out: Any, z: Any, h: Any, part: Any, slopes: Any, s: Any) -> Callable[..., None]:
+    def add(out: Any, z: Any, h: Any, part: Any, slopes: Any, s: Any) -> None:
+        rank, step = len(z), product(load(h, 0), part)
+        for j in range(rank):
+            store(out, j, plus_product(load(z, j), step, load(slopes, s * rank + j)))
 
     return add
 
@@ -126,6 +150,8 @@ def _within(z: Any, limit: Any, squares: Any, code: Any) -> Callable[..., bool]:
         for j in range(len(z)):
             total = plus_product(total, load(z, j), load(z, j))
         store(squares, 0, total)
+        if all_at_most(total, limit**2):
+            return True
         for lane in range(WIDTH):
             if not squares[lane] <= limit**2 and code[lane] == lanes.COMPLETED:
                 n_beyond += 1
@@ -135,10 +161,10 @@ def _within(z: Any, limit: Any, squares: Any, code: Any) -> Callable[..., bool]:
 
 
 @overload(lanes.hold, jit_options=INLINE)
-def _hold(held: Any, row: Any, z: Any) -> Callable[..., None]:
-    def copy(held: Any, row: Any, z: Any) -> None:
+def _hold(out: Any, z: Any) -> Callable[..., None]:
+    def copy(out: Any, z: Any) -> None:
         for j in range(len(z)):
-            store(held, row * len(z) + j, load(z, j))
+            store(out, j, load(z, j))
 
     return copy
 
@@ -195,7 +221,7 @@ _march, _adapt = register_jitable(**JIT)(lanes.march), register_jitable(**JIT)(l
 def march(
     model: Any,
     is_map: bool,
-    tableau: lanes.Tableau,
+    method: lanes.Chain,
     z: Array,
     t: Array,
     u: Array,
@@ -210,7 +236,7 @@ def march(
         state, part = _taken(z, ends, some)
         noise = np.zeros((len(kicks), len(z), WIDTH))
         noise[:, :, : some.stop - first] = kicks[:, :, some]
-        _march(model, is_map, tableau, state, t, u, noise, bound, out[some], part)
+        _march(model, is_map, method, state, t, u, noise, bound, out[some], part)
         _put_back(z, ends, some, state, part)
 
 

@@ -161,8 +161,8 @@ def _advancing(job: Job, n_members: int, members: range) -> Advance:
         model = job.terms
     if job.method == "dopri5":
         return _adaptive(job, loops, model, n_members)
-    tableau = lanes.RK4 if job.method == "rk4" else lanes.EULER
-    generators = kicks.streams(job.seed, members)
+    method = lanes.RK4 if job.method == "rk4" else lanes.EULER
+    generators = [] if job.noise is None else kicks.streams(job.seed, members)
 
     def march(z: Array, t: Array, u: Array, out: Array, ends: Ends) -> None:
         noise, is_map = np.zeros((0, *z.shape)), job.method == "map"
@@ -170,7 +170,7 @@ def _advancing(job: Job, n_members: int, members: range) -> Advance:
             root = job.noise.noise_root(u[:-1] if u.shape[1] else None)
             steps = np.ones(len(t) - 1) if is_map else np.diff(t)
             noise = kicks.draw(generators, root, steps)
-        loops.march(model, is_map, tableau, z, t, u, noise, job.bound, out, ends)
+        loops.march(model, is_map, method, z, t, u, noise, job.bound, out, ends)
 
     return march
 

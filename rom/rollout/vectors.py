@@ -152,3 +152,15 @@ def plus_product(typing: Any, total: Any, a: Any, b: Any) -> Any:
         return builder.fadd(total, builder.fmul(a, b, flags=_FLAGS), flags=_FLAGS)
 
     return vector(total, a, b), code
+
+
+@intrinsic
+def all_at_most(typing: Any, a: Any, limit: Any) -> Any:
+    """Whether no number of a vector is NaN or beyond `limit`."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        fine = builder.fcmp_ordered("<=", args[0], _spread(builder, args[1]))
+        bits = builder.bitcast(fine, ir.IntType(WIDTH))
+        return builder.icmp_unsigned("==", bits, ir.Constant(ir.IntType(WIDTH), 2**WIDTH - 1))
+
+    return types.boolean(a, limit), code

@@ -11,7 +11,7 @@ import xarray as xr
 import rom
 from rom.base import Dynamics, Polynomial
 from rom.dynamics import season
-from rom.rollout import Status, members
+from rom.rollout import Status, lanes, members, steppers
 from rom.rollout.ensemble import _job, ensemble
 from rom.rollout.reduce import Histogram, Moments, Spectrum
 
@@ -158,6 +158,13 @@ def test_lanes_evaluate_what_the_polynomial_is_by_definition():
     exact = np.prod(z0[:, None] ** exponents, axis=2) @ coef.T
     runs = ensemble(model, z0, [0.0, 1.0], bound=np.inf)
     np.testing.assert_allclose(runs.z[:, 1], exact, atol=1e-13 * np.abs(coef).sum())
+
+
+def test_the_chain_of_stages_is_the_tableau():
+    """Lanes keep no weights of stages: each follows from the slope before, by its own place."""
+    places, weights = lanes.RK4
+    np.testing.assert_array_equal(np.diag(places[1:], -1)[:, :3], steppers.RK4_STAGES)
+    np.testing.assert_array_equal(weights, steppers.RK4_STEP)
 
 
 def test_states_whose_squares_overflow_go_on():
