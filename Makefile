@@ -19,14 +19,16 @@ lint: .venv/.installed-test
 
 install: .venv/.installed
 
-.venv/.installed: pyproject.toml constraints.txt
+.venv:
 	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml constraints.txt | .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
-.venv/.installed-test: .venv/.installed
+.venv/.installed-test: pyproject.toml constraints.txt | .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
-	touch $@
+	touch .venv/.installed $@
 
 clean:
 	rm -rf .venv demo-output

@@ -4,10 +4,15 @@
 terms in each equation, as operator inference fits them) and a ring of oscillators (d = 50, cubic,
 sparse), by `rom.rollout.ensemble.ensemble` with all its checks, by a jitted vmap over scan, and by
 NumPy on all members at once. Equal accuracy: all take the same classical Runge-Kutta steps; how far
-their last states are from each other is printed. States are kept at every step, at every tenth, or
-at the last alone: where every one is kept, a contender mostly writes memory. rom keeps few by a
-reduction, JAX by loops inside its scan. JAX gets the right-hand side that was the fastest of some
-ways to write it; its compilation is not counted. Each contender has a process for one core and one
+their last states are from each other is printed. States are kept at every step or at the last
+alone: where every one is kept, a contender mostly writes memory. rom keeps few by a reduction, JAX
+by loops inside its scan.
+
+rom gets exponents and coefficients, as a fitted model has them. JAX gets the right-hand side in
+three forms: the same, products of variables and one matrix product ("terms"); every term written
+out, once more for each model ("unrolled": compiled for up to 9 s, and left out for the full
+quadratic model, whose 4,620 terms take minutes); and as somebody writes it who knows the equations
+("formula"). Its compilation is not counted. Each contender has a process for one core and one
 for two, which take turns, as the speed of a machine changes while it works; each run keeps its
 states in new memory. One core is judged by processor time, two over one by the clock, beside two
 copies of a loop in registers alone: more than they gain no program can. Medians are printed.
@@ -25,13 +30,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +49,8 @@ Array = NDArray[np.float64]
 
 H, MEMBERS, ROUNDS = 0.001, 1000, 9
 STEPS = {"lorenz63": 1000, "lorenz96": 200, "quadratic": 100, "oscillators": 100}
-KEPT = ("every", "tenth", "last")
+KEPT = ("every", "last")
+FORMS = ("terms", "unrolled", "formula")
 ASKED_JAX, ASKED_CORES = 3.0, 1.8
 SINGLE, MANY = 10**7, 10**5
 
@@ -78,6 +85,36 @@ def field_of(name: str, xp: Any) -> Callable[[Any], Any]:
     A, full = (xp.asarray(a) for a in operators())
     i, j = np.triu_indices(20)
     return lambda z: A @ z + full @ (z[i] * z[j])
+
+
+def factors_of(name: str) -> tuple[Array, Array]:
+    """Of each term its variables (n_terms, degree), filled up with a last one, 1; coefficients."""
+    exponents, coef = system(name).polynomial()
+    rank, degree = exponents.shape[1], int(exponents.sum(axis=1).max())
+    factors = np.full((len(exponents), degree), rank)
+    for row, powers in zip(factors, exponents, strict=True):
+        row[: powers.sum()] = np.repeat(np.arange(rank), powers)
+    return factors, coef
+
+
+def by_terms(name: str, xp: Any) -> Callable[[Any], Any]:
+    """The right-hand side as a fitted model has it."""
+    if name == "quadratic":
+        return field_of(name, xp)
+    factors, coef = (xp.asarray(a) for a in factors_of(name))
+    return lambda z: coef @ xp.prod(xp.append(z, 1.0)[factors], axis=1)
+
+
+def unrolled(name: str, xp: Any) -> Callable[[Any], Any]:
+    """Every term written out."""
+    factors, coef = factors_of(name)
+
+    def field(z: Any) -> Any:
+        z1 = [*z, 1.0]
+        terms = [math.prod(z1[j] for j in row) for row in factors]
+        return xp.stack([sum(row[k] * terms[k] for k in np.flatnonzero(row)) for row in coef])
+
+    return field
 
 
 def rows_field_of(name: str) -> Callable[[Array], Array]:
@@ -164,11 +201,14 @@ def with_rom(name: str, n: int, stride: int) -> Callable[[], Array]:
     return lambda: ensemble(model, z0, t, reduce=[Thinned(stride)], **options).reduced[0].z
 
 
-def with_jax(name: str, n: int, stride: int) -> Callable[[], Any]:
+def with_jax(name: str, n: int, stride: int, form: str = "formula") -> Callable[[], Any]:
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    field = field_of(name, jax.numpy)
+    if form == "unrolled" and name == "quadratic":
+        return lambda: np.full((3, 1, 1), np.nan)
+    write = {"terms": by_terms, "unrolled": unrolled, "formula": field_of}[form]
+    field = write(name, jax.numpy)
 
     def steps(z: Any, _: Any) -> Any:
         if stride == 1:
@@ -212,12 +252,14 @@ def busy(name: str, n: int, stride: int) -> Callable[[], Array]:
     return lambda: np.array(in_threads(lambda _: loop(1.0), [slice(0), slice(0)]))
 
 
-CONTENDERS = {"rom": with_rom, "jax": with_jax, "numpy": with_numpy, "busy": busy}
+CONTENDERS = {"rom": with_rom, "numpy": with_numpy, "busy": busy} | {
+    form: partial(with_jax, form=form) for form in FORMS
+}
 
 
 def worker(contender: str, name: str, n: int) -> None:
     """For each line of input: a run, its seconds by the clock and of the processor."""
-    strides = dict(zip(KEPT, (1, 10, n), strict=True))
+    strides = dict(zip(KEPT, (1, n), strict=True))
     runs = {kept: CONTENDERS[contender](name, n, stride) for kept, stride in strides.items()}
     for line in sys.stdin:
         start = time.perf_counter(), time.process_time()
@@ -235,7 +277,7 @@ class Contender:
         flags = f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()}"
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         cores = sorted(os.sched_getaffinity(0))[:threads]
-        python = with_a_jax() if name == "jax" else sys.executable
+        python = with_a_jax() if name in FORMS else sys.executable
         self.process = subprocess.Popen(
             [python or "false", __file__, "--worker", name, system, str(n)],
             env=os.environ | {key: str(threads) for key in names} | {"XLA_FLAGS": flags},
@@ -269,7 +311,8 @@ def with_a_jax() -> str | None:
 
 def in_turn(name: str, n: int) -> dict[str, Any]:
     """Seconds (n_rounds, 2) of each contender, number of cores and choice of states kept."""
-    who = [(c, k) for c in ("rom", "jax", "busy") for k in (1, 2)] + [("numpy", 1)]
+    who = [(c, k) for c in ("rom", "formula", "busy") for k in (1, 2)]
+    who += [("terms", 1), ("unrolled", 1), ("numpy", 1)]
     contenders = {(c, k): Contender(c, name, n, k) for c, k in who}
     seconds: dict[Any, list[Any]] = {(*key, kept): [] for key in who for kept in KEPT}
     states = []
@@ -278,7 +321,7 @@ def in_turn(name: str, n: int) -> dict[str, Any]:
             *both, last = contenders[c, k].run(kept)
             if turn:  # the first compiles, or reads what was compiled
                 seconds[c, k, kept].append(both)
-            elif last:
+            elif last and np.isfinite(last).all():
                 states.append(np.array(last))
     for contender in contenders.values():
         contender.end()
@@ -290,30 +333,36 @@ def side_by_side(small: bool) -> None:
     found = {name: in_turn(name, 60 if small else n) for name, n in STEPS.items()}
     median = lambda x: float(np.median(x))  # noqa: E731
     print(
-        f"| {MEMBERS} members, one core, ns per member and step | states kept | rom | JAX vmap | "
-        f"JAX over rom (asked {ASKED_JAX:g}) | NumPy | apart |\n" + "|---" * 7 + "|"
+        f"| {MEMBERS} members, one core, ns per member and step | states kept | rom | JAX vmap: "
+        f"{', '.join(FORMS)} | JAX over rom (asked {ASKED_JAX:g}) | NumPy | apart |\n"
+        + "|---" * 7
+        + "|"
     )
     for name, n in STEPS.items():
         scale = 1e9 / MEMBERS / (60 if small else n)
         for kept in KEPT:
-            ours, jax, numpy = (found[name][c, 1, kept][:, 1] for c in ("rom", "jax", "numpy"))
+            ours, numpy = (found[name][c, 1, kept][:, 1] for c in ("rom", "numpy"))
+            jax = [found[name][form, 1, kept][:, 1] for form in FORMS]
+            if name == "quadratic":
+                jax[FORMS.index("unrolled")] = np.full(ROUNDS, np.nan)
             print(
                 f"| {name} (d = {starts(name).shape[1]}) | {kept} | {scale * median(ours):.1f} | "
-                f"{scale * median(jax):.1f} | {median(jax / ours):.2f} | "
+                f"{', '.join(f'{scale * median(each):.1f}' for each in jax)} | "
+                f"{', '.join(f'{median(each / ours):.2f}' for each in jax)} | "
                 f"{scale * median(numpy):.0f} | {found[name]['apart']:.0e} |"
             )
     print(
         f"\n| times faster on two cores than on one (asked {ASKED_CORES}) | states kept | rom | "
-        "JAX vmap | two busy loops | JAX over rom, on two cores |\n" + "|---" * 6 + "|"
+        "JAX vmap, formula | two busy loops | JAX over rom, on two cores |\n" + "|---" * 6 + "|"
     )
     for name in STEPS:
         for kept in KEPT:
-            one, two = ({c: found[name][c, k, kept][:, 0] for c in ("rom", "jax", "busy")}
+            one, two = ({c: found[name][c, k, kept][:, 0] for c in ("rom", "formula", "busy")}
                         for k in (1, 2))  # fmt: skip
-            ours, jax, most = (median(one[c] / two[c]) for c in ("rom", "jax", "busy"))
+            ours, jax, most = (median(one[c] / two[c]) for c in ("rom", "formula", "busy"))
             print(
                 f"| {name} | {kept} | {ours:.2f} | {jax:.2f} | {most:.2f} | "
-                f"{median(two['jax'] / two['rom']):.2f} |",
+                f"{median(two['formula'] / two['rom']):.2f} |",
                 flush=True,
             )
 
