@@ -152,7 +152,7 @@ def statistics(data: xr.Dataset) -> list[str]:
     if "distance" not in data:
         return []
     kept, known = data["statistics_kept"].values, data["statistics_known"].values
-    most = data["statistics_kept"].attrs.get("tolerance", 0.0)
+    most = data["statistics_kept"].attrs["tolerance"]
     lines = []
     for chosen, words in (
         (~kept, "not kept"),

@@ -66,7 +66,8 @@ def _statistics(data: xr.Dataset) -> str:
 
 def _fragility(data: xr.Dataset) -> list[str]:
     """That rollouts which stayed are near to ones that do not."""
-    if "perturbation_growth" in data and np.isinf(data["perturbation_growth"]).any():
+    ends = "perturbation_growth" in data and np.isinf(data["perturbation_growth"]).any()
+    if ends and data["bounded"].all():
         return ["a change of a start by 1 % can end it"]
     return []
 

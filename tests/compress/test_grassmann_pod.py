@@ -3,10 +3,11 @@ import warnings
 import dask.array as da
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import CubicSpline
 from scipy.linalg import subspace_angles
+from scipy.spatial.distance import pdist
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from rom.compress.grassmann_pod import (
@@ -122,15 +123,17 @@ def test_weights_along_a_line_are_the_natural_cubic_spline(place, seed):
 @settings(max_examples=60, deadline=None)
 def test_weights_are_exact_at_nodes_and_for_linear_functions(n_runs, n_params, seed):
     rng = np.random.default_rng(seed)
-    nodes = rng.normal(size=(n_runs, n_params)) * [1e-3, 1.0, 1e4, 1.0][:n_params]
+    nodes = rng.normal(size=(n_runs, n_params))
+    assume(n_runs == 1 or pdist(nodes).min() > 0.03)  # nearer ones cost digits
+    nodes *= [1e-3, 1.0, 1e4, 1.0][:n_params]
     np.testing.assert_allclose(
-        [interpolation_weights(nodes, node) for node in nodes], np.eye(n_runs), atol=1e-6
+        [interpolation_weights(nodes, node) for node in nodes], np.eye(n_runs), atol=1e-8
     )
     inside = rng.dirichlet(np.ones(n_runs)) @ nodes
     weights = interpolation_weights(nodes, inside)
     assert weights.sum() == pytest.approx(1.0)
     np.testing.assert_allclose(
-        weights @ nodes, inside, rtol=0, atol=1e-6 * max(1e-3, np.abs(nodes).max())
+        weights @ nodes, inside, rtol=0, atol=1e-8 * max(1e-3, np.abs(nodes).max())
     )
 
 

@@ -61,6 +61,13 @@ def test_a_rotation_neither_grows_nor_shrinks_perturbations(report):
     np.testing.assert_allclose(report.data["perturbation_growth"], 1, atol=1e-4)
 
 
+def test_the_verdict_says_that_a_small_change_ends_a_rollout_that_stayed(report):
+    words = "; a change of a start by 1 % can end it"
+    fragile = report.data.assign(perturbation_growth=np.inf * report.data["perturbation_growth"])
+    assert verdict_of(fragile) == report.verdict + words
+    assert words not in verdict_of(fragile.assign(bounded=~fragile["bounded"]))
+
+
 def test_pictures_are_the_fields_of_the_first_start(circle, report):
     _, held = circle
     data = report.data
