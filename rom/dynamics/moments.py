@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 # Rows that are worked on at a time: the monomials of so many stay in the innermost cache.
-TILE = 256
+TILE = 128
 
 
 class Recipe(NamedTuple):

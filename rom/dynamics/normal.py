@@ -13,8 +13,8 @@ which adds as well: a QR decomposition of two triangles is that of all their row
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from rom import checks
 from rom.dynamics import products
 from rom.dynamics.products import Products
 from rom.threads import N_THREADS, in_threads, slices
+
+if TYPE_CHECKING:
+    from rom.dynamics.moments import Recipe
 
 Array = NDArray[np.float64]
 Terms = Callable[[Array], Array]
@@ -170,7 +173,9 @@ def polynomial_normals(
 
     n_terms, n_targets = len(exponents), Y.shape[1]
     roots = np.empty(0) if weights is None else np.sqrt(weights)
-    found = _products(exponents, n_targets, len(Z))
+    found, recipe = _plan(
+        exponents.tobytes(), exponents.shape, n_targets, len(Z) >= MANY_ROWS * n_terms
+    )
 
     def count(rows: slice) -> float:
         return float(rows.stop - rows.start if weights is None else weights[rows].sum())
@@ -197,10 +202,8 @@ def polynomial_normals(
         return total, float(largest)
 
     if found is None:
-        recipe = moments.recipe(exponents, n_targets)
         totals = in_threads(by_blas, blocks, limit_blas=True)
     else:
-        recipe = moments.recipe(found.exponents, n_targets)
         totals = in_threads(compiled, blocks)
     return [
         _unpack(total, n_terms, count(rows), None)._replace(largest=float(np.sqrt(largest)))
@@ -208,17 +211,21 @@ def polynomial_normals(
     ]
 
 
-def _products(exponents: NDArray[np.int64], n_targets: int, n_rows: int) -> Products | None:
-    """What the compiled loop is to multiply; None where BLAS is faster."""
-    n_terms = len(exponents)
-    wide = n_terms + n_targets > WIDE
+# What is made for a library takes as long as many thousand rows, and libraries are fitted again.
+@lru_cache(maxsize=8)
+def _plan(
+    powers: bytes, shape: tuple[int, int], n_targets: int, many: bool
+) -> tuple[Products | None, Recipe]:
+    """What the compiled loop is to multiply, None where BLAS is faster, and how to form it."""
+    from rom.dynamics import moments
+
+    exponents = np.frombuffer(powers, dtype=np.int64).reshape(shape)
+    wide = len(exponents) + n_targets > WIDE
     found = None if wide else products.half(exponents, n_targets)
-    if n_rows < MANY_ROWS * n_terms:
-        return found
-    fewer = products.folded(exponents, n_targets)
-    if fewer is None or (found is not None and found.n_products <= fewer.n_products):
-        return found
-    return fewer
+    fewer = products.folded(exponents, n_targets) if many else None
+    if fewer is not None and (found is None or fewer.n_products < found.n_products):
+        found = fewer
+    return found, moments.recipe(exponents if found is None else found.exponents, n_targets)
 
 
 def library_normals(
