@@ -53,7 +53,7 @@ def test_lotka_volterra_flow():
     rhs = lambda _, z: [z[0] * (1 - z[1]), z[1] * (z[0] - 1)]  # noqa: E731
     t = np.linspace(0, 20, 200)
     solve = lambda t: solve_ivp(rhs, (0, t[-1]), (2, 1), t_eval=t, rtol=1e-9, atol=1e-11).y.T  # noqa: E731
-    model = quick(hidden=(24, 24), max_iter=80).fit(solve(t), t=t)
+    model = quick(hidden=(24, 24), max_iter=240).fit(solve(t), t=t)
     t = np.linspace(0, 40, 200)
     assert error(model, solve(t), t) < 0.02
 
