@@ -236,7 +236,7 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
         Parameters
         ----------
         Z : array_like, shape (n_time, rank)
-            Latent states, one row per time.
+            Latent states, one row per time. A dask array is read into memory.
         y : array_like, shape (n_time, n_targets), optional
             What to predict from each row: dz/dt (continuous models) or the next state (discrete
             ones). Derived from `Z` and `t` where not given.
@@ -262,6 +262,7 @@ class Dynamics(RegressorMixin, BaseEstimator, ABC):
             If `t` does not hold numbers, or `Z` is of a kind that holds no rows of numbers.
         """
         self._validate_params()
+        Z = np.asarray(Z) if checks.is_lazy(Z) else Z
         states: NDArray[np.float64] = checks.check_rows(
             self, Z, reset=True, min_rows=2, check_values=False
         )

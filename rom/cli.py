@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--train-until", metavar="T", help="use snapshots up to this time only")
     fit.add_argument("--climatology", choices=["month", "day"], help="model anomalies from it")
     fit.add_argument("--area-weights", action="store_true", help="weight cells by sqrt(cos(lat))")
+    _add_inputs(fit, "variables along time alone that drive the model (default: none)")
     fit.add_argument("-o", "--output", required=True, type=Path, metavar="MODEL")
     fit.set_defaults(command=_fit)
 
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--from", dest="data", nargs="+", required=True, metavar="DATA")
     run.add_argument("--at", metavar="T", help="time of the starting state (default: the last)")
     run.add_argument("--steps", type=int, required=True, metavar="N", help="sampling steps to run")
+    _add_inputs(run, "its inputs (default: those it was fitted with)")
     run.add_argument("-o", "--output", required=True, type=Path, metavar="FORECAST")
     run.set_defaults(command=_rollout)
 
@@ -93,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         "check",
         help="check rollouts against held-out data, of one model or of several",
         usage="rom check [-h] [--horizon T] [--n-starts N] [--quick] [--json F] [--html F]\n"
+        "                 [--inputs NAME[,NAME]] [--inputs-from FILE]\n"
         "                 MODEL [MODEL ...] DATA [DATA ...]",
     )
     check.add_argument("files", nargs="+", metavar="FILE", help="models, and then data")
@@ -108,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--quick", action="store_true", help="errors, skill and cost only, no long-run statistics"
     )
+    _add_inputs(check, "their inputs (default: those they were fitted with)")
     check.add_argument("--json", type=Path, metavar="F", help="write the report as JSON")
     check.add_argument("--html", type=Path, metavar="F", help="write the report as one HTML page")
     check.set_defaults(command=_check)
@@ -116,6 +120,13 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("model", type=Path)
     info.set_defaults(command=_info)
     return parser
+
+
+def _add_inputs(command: argparse.ArgumentParser, words: str) -> None:
+    command.add_argument("--inputs", metavar="NAME[,NAME]", help=words)
+    command.add_argument(
+        "--inputs-from", metavar="FILE", help="the file that holds the inputs (default: the data)"
+    )
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -130,6 +141,11 @@ def _fit(args: argparse.Namespace) -> int:
 
     _writable(args.output, args.data)
     X = _open(args.data, None if args.var is None else args.var.split(","))
+    u = None
+    if args.inputs is not None:
+        u = _open_inputs(args, args.data, args.inputs.split(","))
+    elif args.inputs_from is not None:
+        raise ValueError("--inputs-from says where inputs are; name them by --inputs.")
     if args.train_until is not None:
         X = _select_until(X, args.train_until)
     if args.rank is not None and args.rank < 1:
@@ -146,10 +162,8 @@ def _fit(args: argparse.Namespace) -> int:
     }
     scale = rom.Scale(climatology=args.climatology, area_weights=args.area_weights)
     compressor = None if n_components is None else rom.POD(n_components)
-    model = rom.ROM(compressor, kinds[args.dynamics], preprocess=scale, n_delays=args.n_delays).fit(
-        X
-    )
-    model.save(args.output)
+    model = rom.ROM(compressor, kinds[args.dynamics], preprocess=scale, n_delays=args.n_delays)
+    model.fit(X, u=u).save(args.output)
     print(f"{args.output}: {_summary(model)}")
     return 0
 
@@ -168,7 +182,9 @@ def _rollout(args: argparse.Namespace) -> int:
     dim = _axis(model).dim
     step = model.dynamics_.dt_ if np.isfinite(model.dynamics_.dt_) else 1.0
     t = step * np.arange(args.steps + 1)
-    forecast = model.rollout(_start_at(X, dim, args.at, model.states_per_row), t, throw=False)
+    start_state = _start_at(X, dim, args.at, model.states_per_row)
+    u = _inputs_for(model, args, args.data)
+    forecast = model.rollout(start_state, t, u=u, throw=False)
     with atomic_path(args.output) as path:
         with_plain_attrs(forecast).to_netcdf(path, engine="netcdf4")
     start = forecast[dim].values[0] if dim in forecast.coords else "an unknown time"
@@ -188,14 +204,14 @@ def _check(args: argparse.Namespace) -> int:
     print(words)
     options = {"horizon": args.horizon, "n_starts": args.n_starts, "thorough": not args.quick}
     reports = {
-        name: rom.check(model, X, **options)
+        name: rom.check(model, X, u=_inputs_for(model, args, files), **options)
         for name, model, X in zip(names, models, snapshots, strict=True)
     }
-    _print_reports(reports)
     if args.json:
         _write_json(reports, args.json)
     if args.html:
         _write_html(reports, dict(zip(names, models, strict=True)), args.html)
+    _print_reports(reports)
     return 0 if all(report.stable for report in reports.values()) else 1
 
 
@@ -237,6 +253,8 @@ def _info(args: argparse.Namespace) -> int:
     model = rom.load(args.model)
     print(_summary(model))
     print(_training_range(model))
+    if model.input_names_ is not None:
+        print("inputs: " + ", ".join(f"u{i} = {n}" for i, n in enumerate(model.input_names_)))
     ratios = getattr(model.compressor_, "explained_variance_ratio_", ())
     if len(ratios):
         print("energy by mode: " + " ".join(f"{r:.3g}" for r in ratios))
@@ -262,17 +280,33 @@ def _open_for(model: ROM, paths: list[str]) -> Any:
     import xarray as xr
 
     _axis(model)
-    if model.dynamics_.n_inputs_:
-        raise ValueError(
-            f"The model takes {model.dynamics_.n_inputs_} inputs, which the command line cannot "
-            "give: use rom.load in Python."
-        )
     flatten = model.flatten_
     unnamed = flatten.kind_ == "DataArray" and flatten.name_ is None
     X = _open(paths, None if unnamed else flatten.variables_)
     if unnamed:
         return X.rename(None)
     return X.to_dataset() if flatten.kind_ == "Dataset" and isinstance(X, xr.DataArray) else X
+
+
+def _open_inputs(args: argparse.Namespace, data: list[str], names: list[str]) -> Any:
+    """The inputs of those names, as a Dataset."""
+    u = _open(data if args.inputs_from is None else [args.inputs_from], names).load()
+    return u.to_dataset() if len(names) == 1 else u
+
+
+def _inputs_for(model: ROM, args: argparse.Namespace, data: list[str]) -> Any:
+    """The inputs that `model` takes, if any."""
+    if not model.dynamics_.n_inputs_:
+        return None
+    known, asked = model.input_names_, None if args.inputs is None else args.inputs.split(",")
+    names = known if known is not None else asked
+    if names is None:
+        raise ValueError(
+            f"The model takes {model.dynamics_.n_inputs_} inputs of unknown names: say --inputs."
+        )
+    if asked is not None and set(asked) != set(names):
+        raise ValueError(f"The model takes the inputs {', '.join(names)}, not {args.inputs}.")
+    return _open_inputs(args, data, names)
 
 
 def _axis(model: ROM) -> TimeAxis:
@@ -370,6 +404,8 @@ def _held_out(models: list[ROM], data: list[Any]) -> tuple[list[Any], str]:
         if X.sizes[dim] != len(later):
             raise ValueError("The models are of variables with different times.")
         later &= _axis(model).to_numbers(X[dim]) > model.latent_t_.max()
+    if later.all():
+        return data, f"Checked on all {len(later)} snapshots, which follow the training range."
     if later.sum() < 3:
         return data, (
             f"Checked on all {len(later)} snapshots. Fewer than three come after the training "

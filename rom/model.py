@@ -34,6 +34,7 @@ from rom.data.times import TimeAxis, phase, trajectory_labels
 from rom.data.trajectory import EVEN_RTOL, segments
 from rom.dynamics.dmd import DMD
 from rom.dynamics.hankel import delays
+from rom.rollout.inputs import input_names, input_rows
 from rom.rollout.run import Stepper, rollout
 
 # The default compressor keeps this much energy, but no more modes than a tenth of the times.
@@ -91,6 +92,8 @@ class ROM(BaseEstimator):
         Their trajectories.
     latent_u_ : ndarray, shape (n_time, n_inputs), or None
         Their inputs; None without, or in a model of an older file.
+    input_names_ : list of str or None
+        What the inputs are called, where they came with names.
     fit_seconds_ : float
         How long the fit took.
 
@@ -115,6 +118,7 @@ class ROM(BaseEstimator):
     latent_t_: NDArray[np.float64] | None
     latent_trajectory_: NDArray[np.intp]
     latent_u_: NDArray[np.float64] | None
+    input_names_: list[str] | None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "compressor": [Compressor, None],
@@ -147,7 +151,7 @@ class ROM(BaseEstimator):
         y: ArrayLike | None = None,
         *,
         t: ArrayLike | None = None,
-        u: ArrayLike | None = None,
+        u: Any = None,
         trajectory: ArrayLike | None = None,
     ) -> Self:
         """Fit preprocessing, compressor and dynamics on snapshots.
@@ -163,8 +167,9 @@ class ROM(BaseEstimator):
             Where not given they get the trajectories.
         t : array_like, shape (n_time,), optional
             Sample times of NumPy snapshots; labelled snapshots bring their own.
-        u : array_like, shape (n_time, n_inputs), optional
-            Inputs.
+        u : array_like, shape (n_time, n_inputs), or Dataset or DataArray, optional
+            Inputs. Labelled ones are taken at the times of `X`; a Dataset holds a variable along
+            time for each input.
         trajectory : array_like, shape (n_time,), optional
             Trajectory labels of NumPy snapshots.
 
@@ -200,7 +205,8 @@ class ROM(BaseEstimator):
             )
         self.preprocess_ = Scale() if self.preprocess is None else clone(self.preprocess)
         self._fit_compressor(raw, self._phase(times_of(X, self.time_axis_)), y)
-        u = checks.check_inputs(u, raw.rows.shape[0])
+        self.input_names_ = input_names(u)
+        u = checks.check_inputs(input_rows(u, raw.t, self.time_axis_), raw.rows.shape[0])
         self.latent_t_, self.latent_trajectory_ = raw.t, raw.trajectory
         if self.states_per_row > 1:
             rows, self.latent_ = delays(
@@ -233,6 +239,27 @@ class ROM(BaseEstimator):
         raw = self._with_times(self.flatten_.transform(X), X, t, trajectory)
         phases = self._phase(times_of(X, self.time_axis_))
         return raw._replace(rows=self.preprocess_.transform(raw.rows, phase=phases))
+
+    def inputs_at(
+        self, u: Any, t: NDArray[np.float64] | None, n_rows: int
+    ) -> NDArray[np.float64] | None:
+        """Inputs as the latent model takes them, checked.
+
+        Parameters
+        ----------
+        u : array_like, Dataset, DataArray or None
+            As in :meth:`fit`. Of a Dataset the variables that the model was fitted with, if it
+            knows their names.
+        t : ndarray, shape (n_rows,), or None
+            Times in the unit of ``time_axis_``, where labelled inputs are looked up.
+        n_rows : int
+
+        Returns
+        -------
+        ndarray, shape (n_rows, n_inputs), or None
+        """
+        rows = input_rows(u, t, self.time_axis_, self.input_names_)
+        return checks.check_inputs(rows, n_rows, n_inputs=self.dynamics_.n_inputs_)
 
     def to_latent(self, rows: Any) -> NDArray:
         """Latent states of numbers that :meth:`to_rows` made.
@@ -303,15 +330,15 @@ class ROM(BaseEstimator):
             Z = Z.transpose(self.flatten_.time_dim_, "mode")
         return self._decode(np.asarray(Z), times)
 
-    def predict(self, X: Any, *, u: ArrayLike | None = None) -> Any:
+    def predict(self, X: Any, *, u: Any = None) -> Any:
         """The state one sampling step later, for every row.
 
         Parameters
         ----------
         X : DataArray, Dataset or ndarray
             States like those of :meth:`fit`.
-        u : array_like, shape (n_time, n_inputs), optional
-            Inputs at the rows, held over the step.
+        u : array_like, shape (n_time, n_inputs), or Dataset or DataArray, optional
+            Inputs at the rows, held over the step; labelled ones as in :meth:`fit`.
 
         Returns
         -------
@@ -320,7 +347,7 @@ class ROM(BaseEstimator):
             of the rows that :meth:`encode` gives.
         """
         raw = self.to_rows(X)
-        u = checks.check_inputs(u, raw.rows.shape[0], n_inputs=self.dynamics_.n_inputs_)
+        u = self.inputs_at(u, raw.t, raw.rows.shape[0])
         Z, kept = self._embedded(raw)
         later = self._step(Z, None if u is None else u[kept])
         times = times_of(X, self.time_axis_)
@@ -335,7 +362,7 @@ class ROM(BaseEstimator):
         x0: Any,
         t: ArrayLike,
         *,
-        u: ArrayLike | None = None,
+        u: Any = None,
         stepper: Stepper = "auto",
         throw: bool = True,
         random_state: int | np.random.RandomState | None = None,
@@ -350,8 +377,8 @@ class ROM(BaseEstimator):
         t : array_like, shape (n_time,)
             Output times; ``t[0]`` is the time of `x0`, of its last snapshot. Numbers in the model's
             time unit (only their differences count if `x0` carries a time), or calendar times.
-        u : array_like, shape (n_time, n_inputs), optional
-            Inputs at the output times.
+        u : array_like, shape (n_time, n_inputs), or Dataset or DataArray, optional
+            Inputs at the output times; labelled ones are looked up there.
         stepper : str, default="auto"
             As in :func:`rom.rollout`: "midpoint" keeps the energy of a Hamiltonian model.
         throw : bool, default=True
@@ -377,6 +404,7 @@ class ROM(BaseEstimator):
         if self.states_per_row == 1 and axis is not None and axis.dim not in newest.coords:
             states = states.assign_coords({axis.dim: np.asarray(times)[0]})
         z0 = self.to_latent(self.to_rows(states).rows)[0]
+        u = self.inputs_at(u, numbers, len(numbers))
         run = rollout(
             self.dynamics_, z0, numbers, u=u, stepper=stepper, throw=throw,
             random_state=random_state,
@@ -396,7 +424,7 @@ class ROM(BaseEstimator):
         y: None = None,
         *,
         t: ArrayLike | None = None,
-        u: ArrayLike | None = None,
+        u: Any = None,
         trajectory: ArrayLike | None = None,
     ) -> float:
         """Skill of rollouts through held-out snapshots.
@@ -420,7 +448,7 @@ class ROM(BaseEstimator):
         """
         held, past = self.to_rows(X, t=t, trajectory=trajectory), self.states_per_row - 1
         rows = np.asarray(held.rows)
-        u = checks.check_inputs(u, len(rows), n_inputs=self.dynamics_.n_inputs_)
+        u = self.inputs_at(u, held.t, len(rows))
         if held.t is None and self.dynamics_.time == "continuous":
             raise ValueError("A continuous-time model needs the times t of the held-out snapshots.")
         times = np.arange(len(rows)) * self._dt() if held.t is None else held.t

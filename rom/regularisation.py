@@ -17,6 +17,7 @@ from rom.base import Series
 from rom.data.split import ForwardChaining
 from rom.data.trajectory import segments
 from rom.dynamics.operators import PolynomialInference, Ridge
+from rom.dynamics.rows import KeptSums
 from rom.rollout.result import Status
 from rom.rollout.run import rollout
 
@@ -32,12 +33,12 @@ class RidgeSearch:
     table: pd.DataFrame
     """One row per candidate, the best first: `ridge`, the `error` of its held-out rollouts, and
     how many of them were `unbounded`; the error is infinite where one was."""
-    best: PolynomialInference
+    best: KeptSums
     """The best candidate, fitted to all rows."""
 
 
 def search_ridge(
-    model: PolynomialInference,
+    model: KeptSums,
     Z: ArrayLike,
     y: ArrayLike | None = None,
     *,
@@ -51,20 +52,22 @@ def search_ridge(
     """Take the ridge whose rollouts through held-out stretches are bounded and most accurate.
 
     In each fold the model is fitted once; all candidates follow from the same sums (see
-    :meth:`~rom.dynamics.operators.PolynomialInference.refit`), so that only their rollouts cost.
+    :meth:`~rom.dynamics.rows.KeptSums.refit`), so that only their rollouts cost.
     A fit of derivatives favours too little ridge: small errors of the operators, harmless in one
     evaluation, make a rollout unbounded.
 
     Parameters
     ----------
-    model : OperatorInference or AffineOperatorInference
-        What all candidates have in common; not changed.
+    model : Dynamics
+        What all candidates have in common; not changed. Operator inference of any kind, or
+        another model with a parameter `ridge` and a method `refit`, such as :class:`rom.DMD`.
     Z, y, t, u, trajectory : array_like, shape (n_time, ...)
         As for :meth:`rom.base.Dynamics.fit`. Without `y`, derivatives are estimated within the
         training rows of each fold.
     candidates : sequence of float or mapping, optional
         Values of the model's parameter `ridge`. By default a grid with one value for the
-        operators c, A and B, and one for H, G and N where there are some.
+        operators c, A and B, and one for H, G and N where there are some; or with one for all
+        terms, where the model does not tell operators apart.
     splitter : splitter, optional
         Gives rows to train and to test on; :class:`rom.data.ForwardChaining` with three folds
         where not given.
@@ -79,6 +82,8 @@ def search_ridge(
     ------
     ValueError
         If no candidate was bounded in all rollouts, or the data are refused.
+    TypeError
+        If the model has no ridge, or cannot be fitted again from its sums.
 
     Notes
     -----
@@ -98,9 +103,16 @@ def search_ridge(
     >>> bool(found.table.error[0] < 0.01)
     True
     """
+    if not (isinstance(model, KeptSums) and "ridge" in model.get_params(deep=False)):
+        raise TypeError(
+            "search_ridge needs a model with a ridge that keeps the sums of its rows, such as "
+            f"OperatorInference or DMD, but it is {model}."
+        )
     series = _checked(Z, y, t, u, trajectory)
     splitter = ForwardChaining(n_splits=3) if splitter is None else splitter
-    tried = list(default_candidates(model, series.u) if candidates is None else candidates)
+    n_inputs = 0 if series.u is None else series.u.shape[1]
+    grid = default_candidates(model, series.Z.shape[1], n_inputs)
+    tried: list[Ridge] = list(grid if candidates is None else candidates)
     squares, unbounded = np.zeros(len(tried)), np.zeros(len(tried), dtype=int)
     n_values = 0
     for train, test in splitter.split(series.Z, trajectory=series.trajectory):
@@ -125,12 +137,13 @@ def search_ridge(
     return RidgeSearch(table, _fit(model, series).refit(ridge=table.ridge[0]))
 
 
-def default_candidates(
-    model: PolynomialInference, u: NDArray[np.float64] | None
-) -> Iterator[dict[str, float]]:
+def default_candidates(model: KeptSums, rank: int, n_inputs: int) -> Iterator[Ridge]:
     """The grid that :func:`search_ridge` tries, from least to most ridge."""
-    present = model.operators + ("" if u is None else "B")
-    low, high = ([x for x in group if x in present] for group in ("cAB", "HGN"))
+    if not isinstance(model, PolynomialInference):
+        yield from HIGH.tolist()
+        return
+    letters = model._blocks(rank, n_inputs)
+    low, high = ([x for x in group if x in letters] for group in ("cAB", "HGN"))
     grids = [LOW if low else [0.0], HIGH if high else [0.0]]
     for one, other in product(*grids):
         yield dict.fromkeys(low, float(one)) | dict.fromkeys(high, float(other))
@@ -160,7 +173,7 @@ def _rows(series: Series, rows: NDArray[np.intp] | slice) -> Series:
     return Series(*(None if field is None else field[rows] for field in series))  # type: ignore[arg-type]
 
 
-def _fit(model: PolynomialInference, series: Series) -> PolynomialInference:
+def _fit(model: KeptSums, series: Series) -> KeptSums:
     return clone(model).fit(
         series.Z, series.y, t=series.t, u=series.u, trajectory=series.trajectory
     )
@@ -173,7 +186,7 @@ def _stretches(series: Series) -> Iterator[Series]:
             yield _rows(series, piece)
 
 
-def _error(model: PolynomialInference, part: Series, bound: float) -> float:
+def _error(model: KeptSums, part: Series, bound: float) -> float:
     """Sum of squared errors of a rollout from the first row; infinite where it is unbounded."""
     assert part.t is not None
     bound = max(bound, float(np.linalg.norm(part.Z, axis=1).max()))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from pickle import PicklingError
 from time import perf_counter
 from typing import Any
 
@@ -89,7 +90,8 @@ def select_model(
     Raises
     ------
     ValueError
-        If no candidate could be fitted and run in every fold, with what went wrong.
+        If no candidate could be fitted and run in every fold, with what went wrong; or if there
+        is a `path`, and a candidate holds a function without a name.
 
     See Also
     --------
@@ -116,12 +118,8 @@ def select_model(
     along = {"t": t, "u": u, "trajectory": trajectory}
     along = {name: np.asarray(value) for name, value in along.items() if value is not None}
     folds = _folds(X, along.get("trajectory"), ForwardChaining() if splitter is None else splitter)
-    data = tokenize(X, along, *folds)
-    jobs = {
-        joblib.hash((each.get_params(), data, i)): (c, i)
-        for c, each in enumerate(models)
-        for i in range(len(folds))
-    }
+    data = None if path is None else tokenize(X, along, *folds)
+    jobs = dict(_jobs(models, len(folds), data))
     results = _Results(path)
     missing = {key: job for key, job in jobs.items() if key not in results.rows}
     run = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
@@ -136,6 +134,22 @@ def select_model(
 def _cloned(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Estimators among the values are cloned: candidates share nothing."""
     return {k: clone(v) if hasattr(v, "get_params") else v for k, v in parameters.items()}
+
+
+def _jobs(
+    models: list[ROM], n_folds: int, data: str | None
+) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Candidates and folds, under names: for a file, of all that a result depends on."""
+    for c, model in enumerate(models):
+        for i in range(n_folds):
+            try:
+                key = f"{c} {i}" if data is None else joblib.hash((model.get_params(), data, i))
+            except PicklingError as error:
+                raise ValueError(
+                    f"Candidate {c} holds a function that no later search could know again, as "
+                    f"path needs: define it in a module, or leave path out. ({error.args[0]})"
+                ) from error
+            yield key, (c, i)
 
 
 def _folds(X: Any, trajectory: Any, splitter: Any) -> list[tuple[NDArray, NDArray]]:

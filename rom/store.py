@@ -153,6 +153,7 @@ def _header(model: ROM) -> dict[str, Any]:
         "training_range": json.dumps(None if t is None else [float(t.min()), float(t.max())]),
         "n_features_in": model.n_features_in_,
         "fit_seconds": model.fit_seconds_,
+        "input_names": json.dumps(model.input_names_),
     }
 
 
@@ -161,6 +162,7 @@ def _from_tree(tree: Any) -> ROM:
     model.time_axis_ = _decode(json.loads(tree.attrs["time_axis"]))
     model.n_features_in_ = int(tree.attrs["n_features_in"])
     model.fit_seconds_ = float(tree.attrs.get("fit_seconds", np.nan))
+    model.input_names_ = json.loads(tree.attrs.get("input_names", "null"))  # not in older files
     model.flatten_ = _estimator(tree["flatten_"], None)
     for part in _PARTS[1:]:
         setattr(model, part, _estimator(tree[part], model.flatten_ if part in _MAPPED else None))

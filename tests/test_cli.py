@@ -242,3 +242,85 @@ def test_help_imports_nothing_heavy():
     code = "import sys, rom.cli; rom.cli._parser(); print('numpy' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout == "False\n"
+
+
+@pytest.fixture
+def driven(tmp_path):
+    """A wave that a wind drives, in a file with the wind."""
+    t = np.arange(0, 60, 0.1)
+    wind = np.sin(0.7 * t) + 0.5 * np.sin(1.9 * t + 1)
+    true = rom.OperatorInference.from_operators(A=[[-0.5, 1], [-1, -0.5]], B=[[0.0], [1.0]])
+    z = rom.rollout(true, [1.0, 0.0], t, u=wind[:, None]).z
+    rows = z @ np.random.default_rng(0).normal(size=(2, 12))
+    wave = xr.Dataset({"h": (("time", "x"), rows), "wind": ("time", wind)}, {"time": t})
+    wave.assign(rest=("time", 0 * t)).to_netcdf(tmp_path / "wave.nc")
+    return tmp_path / "wave.nc"
+
+
+def fit_driven(data, out, *more):
+    fit = ["fit", data, "--var", "h", "--rank", "2", "--dynamics", "opinf", "--train-until", "30"]
+    return run(*fit, "-o", out, *more)
+
+
+def test_inputs_are_named_once_and_found_again_by_rollout_and_check(driven, tmp_path, capsys):
+    model, out, page = (tmp_path / name for name in ("m.nc", "f.nc", "report.html"))
+    assert fit_driven(driven, model, "--inputs", "wind") == 0
+    assert run("info", model) == 0
+    assert "inputs: u0 = wind" in capsys.readouterr().out
+    assert run("rollout", model, "--from", driven, "--at", "35", "--steps", "99", "-o", out) == 0
+    with xr.open_dataset(out) as forecast, xr.open_dataset(driven) as truth:
+        np.testing.assert_allclose(forecast.h, truth.h[350:450], atol=0.02)
+    assert run("check", model, driven, "--quick", "--html", page) == 0
+    assert "as far as their inputs are known, at most to lead time 29.8" in capsys.readouterr().out
+    assert "u0 = wind" in page.read_text()
+
+
+def test_inputs_may_stand_in_a_file_of_their_own_and_reach_into_the_future(driven, tmp_path):
+    model, out, later = (tmp_path / name for name in ("m.nc", "f.nc", "later.nc"))
+    t = np.arange(0, 99, 0.1)
+    calm = xr.Dataset({"wind": ("time", np.zeros(len(t)))}, {"time": t})
+    calm.to_netcdf(later)
+    assert fit_driven(driven, model, "--inputs", "wind") == 0
+    go = ["rollout", model, "--from", driven, "--steps", "200", "-o", out]
+    assert run(*go, "--inputs-from", later) == 0
+    with xr.open_dataset(out) as forecast:
+        sizes = np.abs(forecast.h).max("x")
+        assert sizes[-1] < 0.02 * sizes[0]  # without wind the wave dies away, as e^(-t/2)
+
+
+def test_a_model_fitted_on_plain_inputs_is_told_their_names(driven, tmp_path, capsys):
+    with xr.open_dataset(driven) as data:
+        model = rom.ROM(rom.POD(2), rom.OperatorInference("cA"))
+        model.fit(data["h"][:300], u=data["wind"].values[:300, None]).save(tmp_path / "m.nc")
+    assert run("check", tmp_path / "m.nc", driven, "--quick", "--inputs", "wind") == 0
+    assert run("check", tmp_path / "m.nc", driven, "--quick") == 2
+    assert "1 inputs of unknown names: say --inputs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["fit", "{d}", "--var", "h", "--inputs", "h"], "along 'time' alone"),
+        (["fit", "{d}", "--var", "h", "--inputs", "rain"], "No variable 'rain'"),
+        (["fit", "{d}", "--var", "h", "--inputs-from", "{d}"], "name them by --inputs"),
+        (["fit", "{d}", "--var", "h", "--inputs", "wind", "--inputs-from", "none.nc"], "none.nc"),
+        (["rollout", "{m}", "--from", "{d}", "--steps", "9"], "they run from 0.0 to 59.9"),
+        (["check", "{m}", "{d}", "--inputs", "rest"], "takes the inputs wind, not rest"),
+    ],
+)
+def test_bad_inputs_are_one_line_and_exit_status_two(args, words, driven, tmp_path, capsys):
+    model = tmp_path / "m.nc"
+    assert fit_driven(driven, model, "--inputs", "wind") == 0
+    out = [] if args[0] == "check" else ["-o", str(tmp_path / "out.nc")]
+    assert main([a.format(d=driven, m=model) for a in args] + out) == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_a_check_says_what_of_the_data_the_model_has_not_seen(model, data, tmp_path, capsys):
+    later = tmp_path / "later.nc"
+    with xr.open_dataset(data) as sst:
+        sst.isel(time=slice(95, 120)).to_netcdf(later)
+    assert run("check", model, later, "--quick") == 0
+    assert "all 25 snapshots, which follow the training range" in capsys.readouterr().out

@@ -69,7 +69,52 @@ def test_trajectories_are_run_each_from_its_own_held_out_start():
 
 
 def test_default_grid_names_the_operators_there_are():
-    first = next(default_candidates(rom.OperatorInference("cAH"), None))
+    first = next(default_candidates(rom.OperatorInference("cAH"), 2, 0))
     assert set(first) == {"c", "A", "H"}
-    first = next(default_candidates(rom.OperatorInference("AN"), np.ones((3, 1))))
+    first = next(default_candidates(rom.OperatorInference("AN"), 2, 1))
     assert set(first) == {"A", "B", "N"}
+    first = next(default_candidates(rom.AffineOperatorInference("AH"), 2, 1))
+    assert set(first) == {"A", "H"}  # the input is the parameter
+
+
+def decays(n=60):
+    """States that decay at rates 1, 1.5, 2 and 2.5, which are their parameter."""
+    rates, t = np.array([1.0, 1.5, 2.0, 2.5]), np.linspace(0, 1, n)
+    z = np.exp(-np.outer(rates, t)).ravel()
+    rows = {"t": np.tile(t, 4), "u": np.repeat(rates, n)[:, None]}
+    return np.stack([z, z**2], axis=1), rows | {"trajectory": np.repeat(np.arange(4), n)}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        rom.AffineOperatorInference("A", degrees=(1,)),
+        rom.InterpolatedOperatorInference("A"),
+        rom.DiscreteInterpolatedOperatorInference("A"),
+        rom.StableOperatorInference("A"),
+        rom.DMD(),
+        rom.NVAR(degree=1),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_every_model_that_keeps_its_sums_is_searched(model):
+    Z, rows = decays()
+    found = search_ridge(model, Z, **rows, candidates=[1e-12, 1.0])
+    assert type(found.best) is type(model)
+    fresh = model.set_params(ridge=found.table.ridge[0]).fit(Z, **rows)
+    assert_allclose(found.best.predict(Z, u=rows["u"]), fresh.predict(Z, u=rows["u"]), atol=1e-9)
+    parametric = "Affine" in str(model) or "Interpolated" in str(model)
+    assert found.table.error[0] < (0.01 if parametric else 1)
+
+
+def test_affine_operators_are_searched_over_the_default_grid():
+    Z, rows = decays(20)
+    found = search_ridge(rom.AffineOperatorInference("A", degrees=(1,)), Z, **rows)
+    assert found.table.error[0] < 0.01
+
+
+@pytest.mark.parametrize("model", [rom.SINDy(), rom.EchoState(), rom.OptimisedDMD()])
+def test_models_without_a_ridge_to_search_are_refused(model):
+    Z, rows = decays(20)
+    with pytest.raises(TypeError, match="a model with a ridge that keeps the sums"):
+        search_ridge(model, Z, t=rows["t"], trajectory=rows["trajectory"])

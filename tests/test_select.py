@@ -105,3 +105,15 @@ def test_given_models_are_not_touched():
     assert model.compressor.n_components == 1
     assert model.dynamics is None
     assert not hasattr(dynamics, "A_")
+
+
+def test_functions_of_this_session_are_candidates_but_not_in_a_file(tmp_path):
+    X, t = waves()
+    square = rom.FunctionLibrary({"{}^2": lambda z: z**2})
+    grid = {"dynamics": [rom.SINDy(x, threshold=0.0) for x in (square, rom.PolynomialLibrary(1))]}
+    model = rom.ROM(rom.POD(4))
+    found = select_model(model, grid, X, t=t)
+    assert isinstance(found.best.dynamics.library, rom.PolynomialLibrary)
+    assert found.table["skill"].iloc[0] > 0.9 > found.table["skill"].iloc[1]
+    with pytest.raises(ValueError, match="Candidate 0 holds a function that no later search"):
+        select_model(model, grid, X, t=t, path=tmp_path / "results")

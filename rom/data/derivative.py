@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+# Rows whose polynomials are found at a time: those of all would need many times their memory.
+TOGETHER = 2**12
+
 
 def derivative(
     Z: NDArray[np.float64],
@@ -68,11 +71,15 @@ def _differentiate(
     n = len(t)
     width = min(width, n)
     first = np.clip(np.arange(n) - width // 2, 0, n - width)
-    stencil = first[:, None] + np.arange(width)
-    offset = t[stencil] - t[:, None]
-    span = offset[:, -1] - offset[:, 0]
-    weights = _slope_weights(offset / span[:, None], min(degree, width - 1)) / span[:, None]
-    return np.einsum("nw,nwr->nr", weights, Z[stencil])
+    slopes = np.empty_like(Z)
+    for start in range(0, n, TOGETHER):
+        rows = slice(start, start + TOGETHER)
+        stencil = first[rows, None] + np.arange(width)
+        offset = t[stencil] - t[rows, None]
+        span = offset[:, -1] - offset[:, 0]
+        weights = _slope_weights(offset / span[:, None], min(degree, width - 1)) / span[:, None]
+        slopes[rows] = np.einsum("nw,nwr->nr", weights, Z[stencil])
+    return slopes
 
 
 def _slope_weights(x: NDArray[np.float64], degree: int) -> NDArray[np.float64]:

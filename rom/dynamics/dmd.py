@@ -62,7 +62,8 @@ class DMD(PolynomialEquations, SummedDynamics):
     rates_ : ndarray of complex, shape (rank,)
         log(eigenvalues_) / dt_: growth rate + i times angular frequency, per unit of time.
     normal_ : list of ndarray
-        The normal equations of the rows seen, to which :meth:`partial_fit` adds.
+        The normal equations of the rows seen: :meth:`partial_fit` and :meth:`merge` add to them,
+        :meth:`refit` solves them anew.
 
     Raises
     ------
@@ -99,6 +100,9 @@ class DMD(PolynomialEquations, SummedDynamics):
     B_: NDArray[np.float64] | None
     c_: NDArray[np.float64] | None
 
+    _after_sums: ClassVar[frozenset[str]] = frozenset(
+        {"ridge", "total_least_squares", "growth", "names"}
+    )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "ridge": [Interval(Real, 0, None, closed="left")],
         "total_least_squares": ["boolean"],
@@ -130,16 +134,15 @@ class DMD(PolynomialEquations, SummedDynamics):
     def _sums(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> list[Normal]:
+        return affine_normals(Z, y, u, constant=self.constant)
+
+    def _fit_sums(self, blocks: list[Normal]) -> None:
         variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
         if self.ridge and self.total_least_squares:
             raise ValueError(
                 f"ridge={self.ridge} does not go with total_least_squares=True: the one shrinks "
                 "the map, the other undoes the shrinking that noise brings."
             )
-        check_growth(self.growth)
-        return affine_normals(Z, y, u, constant=self.constant)
-
-    def _fit_sums(self, blocks: list[Normal]) -> None:
         found, growth = sum_normals(blocks), check_growth(self.growth)
         self.normal_ = found.arrays()
         self.A_, self.B_, self.c_ = fit_affine(

@@ -11,8 +11,10 @@ from scipy.sparse import csr_array
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
+from rom.dynamics.normal import row_normals, sum_normals
 from rom.dynamics.nvar import move_on, newest_targets, persistence
-from rom.dynamics.regression import ridge
+from rom.dynamics.operators import joined
+from rom.dynamics.regression import fit_ridge
 from rom.dynamics.rows import RowDynamics
 
 
@@ -70,7 +72,8 @@ class EchoState(RowDynamics):
 
     Notes
     -----
-    An input drives the last step only: rows hold no inputs of the past.
+    An input drives the last step only: rows hold no inputs of the past. The units of some rows at
+    a time are in memory, never those of all.
 
     References
     ----------
@@ -144,7 +147,13 @@ class EchoState(RowDynamics):
         self.mean_, self.scale_ = _standard(drives)
         self._draw(1 + rank + self.n_inputs_)
         present = persistence(newest.shape[1], rank)
-        readout = ridge(self._features(Z, u), newest - Z[:, :rank] @ present.T, self.ridge)
+        width, change = Z.shape[1], newest - Z[:, :rank] @ present.T
+
+        def terms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+            return self._features(rows[:, :width], None if u is None else rows[:, width:])
+
+        blocks = row_normals(terms, None, joined(Z, u), change, exact=True)
+        readout = fit_ridge(sum_normals(blocks), self.ridge)
         readout[:, 0] += present @ self.mean_[:rank]
         readout[:, 1 : 1 + rank] += present * self.scale_[:rank]
         self.readout_ = readout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import block_diag, null_space
@@ -16,6 +18,9 @@ from rom.dynamics.regression import rms
 PRODUCED = 1e-12
 # Unknowns of an energy and its proof past which none is searched for: some seconds.
 LARGEST = 130
+# Rates of the model where an energy is searched for whose damping and least axis are at least 1:
+# the larger, the rounder the energy, the smaller, the faster it is damped.
+FAST = 100.0
 
 
 def energy_production(exponents: NDArray[np.int64], Z: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -167,39 +172,80 @@ def search_energy(polynomial: Polynomial) -> tuple[NDArray[np.float64], NDArray[
     array([[2., 0.],
            [0., 1.]])
     """
+    return next(search_energies(polynomial, (PRODUCED,)), None)
+
+
+def search_energies(
+    polynomial: Polynomial, produced: Sequence[float]
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """As :func:`search_energy`, where terms of odd degree count as vanished that are small.
+
+    Parameters
+    ----------
+    polynomial : Polynomial
+    produced : sequence of float
+        How small, over those of the P that makes most of them: for each, an energy if there is one.
+    """
     exponents, coef = polynomial
-    rank = len(coef)
+    rank, size = len(coef), typical_size(exponents, coef)
+    coef = in_units(exponents, coef, size)
     half = 1 if exponents.sum(axis=1).max() == 2 else 2
     spread, free = gram(rank, half)
     i, j = np.triu_indices(rank)
     shapes = np.zeros((len(i), rank, rank))
     shapes[np.arange(len(i)), i, j] = shapes[np.arange(len(i)), j, i] = 1.0
     if len(shapes) + rank + len(free) > LARGEST:
-        return None
-    of_shape = np.array(
-        [energy_rate(exponents, np.zeros(rank), P)[0] @ coef.ravel() for P in shapes]
-    )
+        return
+    of_shape, of_b = _rates(exponents, FAST * coef / np.linalg.norm(coef), shapes)
     kept = of_shape[:, len(spread) :]  # monomials of odd degree, which no sum of squares has
-    basis = null_space(kept.T, rcond=PRODUCED).T if kept.size else np.eye(len(shapes))
-    if not len(basis):
-        return None
-    monomial = {tuple(e): n for n, e in enumerate(up_to(rank, 2 * half).tolist())}
-    of_b = np.zeros((rank, len(spread)))
+    # A number, of which spread[0] is the matrix, is taken from the rate.
+    others = np.array([block_diag(M, np.zeros((rank, rank))) for M in (spread[0], *free)])
+    for fraction in produced:
+        basis = null_space(kept.T, rcond=fraction).T if kept.size else np.eye(len(shapes))
+        rates = np.concatenate([basis @ of_shape[:, : len(spread)], of_b[:, : len(spread)]])
+        proofs = -np.tensordot(rates, spread, 1)
+        energies = np.concatenate([np.tensordot(basis, shapes, 1), np.zeros((rank, rank, rank))])
+        F = np.array([block_diag(M, P) for M, P in zip(proofs, energies, strict=True)])
+        x = positive(np.concatenate([F, others])) if len(basis) else None
+        if x is not None:
+            P: NDArray[np.float64] = np.tensordot(x[: len(F)], energies, 1)
+            m = size * np.linalg.solve(P, x[len(basis) : len(F)])
+            yield P, m.astype(np.float64)
+
+
+def _rates(
+    exponents: NDArray[np.int64], coef: NDArray[np.float64], shapes: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """By monomial, ``z·P f(z)`` for each P, and ``-b·f(z)`` for each unit vector b."""
+    rank, origin = len(coef), np.zeros(len(coef))
+    of_shape = np.array([energy_rate(exponents, origin, P)[0] @ coef.ravel() for P in shapes])
+    lower = up_to(rank, int(exponents.sum(axis=1).max()))
+    place = {tuple(e): n for n, e in enumerate(lower.tolist())}
+    of_b = np.zeros((rank, of_shape.shape[1]))
     for k, e in enumerate(exponents.tolist()):
-        of_b[:, monomial[tuple(e)]] -= coef[:, k]
-    rates = np.concatenate([basis @ of_shape[:, : len(spread)], of_b])
-    proofs = -np.tensordot(rates, spread, 1)
-    energies = np.concatenate([np.tensordot(basis, shapes, 1), np.zeros((rank, rank, rank))])
-    level = spread[0]  # the number that the rate is taken from
-    F = [block_diag(M, P) for M, P in zip(proofs, energies, strict=True)]
-    F += [block_diag(M, np.zeros((rank, rank))) for M in (level, *free)]
-    x = positive(np.array(F))
-    if x is None:
-        return None
-    P: NDArray[np.float64] = np.tensordot(x[: len(basis)], energies[: len(basis)], 1)
-    return P, np.linalg.solve(P, x[len(basis) : len(basis) + rank]).astype(np.float64)
+        of_b[:, place[tuple(e)]] -= coef[:, k]
+    return of_shape, of_b
 
 
 def up_to(rank: int, degree: int) -> NDArray[np.int64]:
     """Powers (n_monomials, rank) of all monomials of degree 0 to `degree`, by degree."""
     return np.concatenate([powers(rank, d) for d in range(degree + 1)])
+
+
+def typical_size(exponents: NDArray[np.int64], coef: NDArray[np.float64]) -> float:
+    """A size of states for which linear and highest terms, or constant ones, are alike."""
+    degree = exponents.sum(axis=1)
+    highest = degree.max()
+    linear = float(np.linalg.norm(coef[:, degree == 1])) or float(np.abs(coef).max())
+    size = float(np.linalg.norm(coef[:, degree == 0])) / linear
+    if highest > 1:
+        balance = linear / float(np.linalg.norm(coef[:, degree == highest]))
+        size = max(size, balance ** (1 / (highest - 1)))
+    return size or 1.0
+
+
+def in_units(
+    exponents: NDArray[np.int64], coef: NDArray[np.float64], size: float
+) -> NDArray[np.float64]:
+    """The coefficients, all of them rates, for states in units of `size`."""
+    return coef * size ** (exponents.sum(axis=1) - 1.0)

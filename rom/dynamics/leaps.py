@@ -10,18 +10,22 @@ from rom.dynamics.moments import compiled
 Array = NDArray[np.float64]
 
 
-def drop(inverse: Array, coef: Array, j: int, kept: NDArray[np.bool_]) -> None:
-    """Take term j out of a fit, given the inverse of its Gram matrix, in place."""
-    n = len(coef)
-    pivot = inverse[j, j]
-    coef -= inverse[:, j] * (coef[j] / pivot)
-    column = inverse[:, j].copy()
+def drop(inverses: Array, coefs: Array, kept: NDArray[np.bool_], level: int, j: int) -> None:
+    """The fit of the next level: that of a level without term j.
+
+    Number by number: an assignment between arrays takes numba three seconds to compile, for the
+    words of the error that shapes differ.
+    """
+    n = coefs.shape[1]
+    change, pivot = coefs[level, j] / inverses[level, j, j], inverses[level, j, j]
     for a in range(n):
-        if kept[a]:
+        kept[level + 1, a] = kept[level, a] and a != j
+        if kept[level + 1, a]:
+            column = inverses[level, a, j]
+            coefs[level + 1, a] = coefs[level, a] - column * change
             for b in range(n):
-                inverse[a, b] -= column[a] * column[b] / pivot
-    kept[j] = False
-    coef[j] = 0.0
+                product = column * inverses[level, b, j]
+                inverses[level + 1, a, b] = inverses[level, a, b] - product / pivot
 
 
 drop_term = compiled(drop)
@@ -45,16 +49,22 @@ def leaps(
     errors, rises = np.zeros(n + 1), np.zeros(n)
     orders = np.zeros((n + 1, n), np.int64)
     n_free, following = np.zeros(n + 1, np.int64), np.zeros(n + 1, np.int64)
-    inverses[0], coefs[0], kept[0] = inverse, inverse @ cross, True
-    errors[0] = max(square - coefs[0] @ cross, floor)
-    best[n], chosen[n] = errors[0], True
+    kept[0] = chosen[n] = True
+    errors[0] = square
+    for a in range(n):
+        for b in range(n):
+            inverses[0, a, b] = inverse[a, b]
+            coefs[0, a] += inverse[a, b] * cross[b]
+        errors[0] -= coefs[0, a] * cross[a]
+    best[n] = errors[0] = max(errors[0], floor)
     level, new = 0, True
     while level >= 0:
         if new:
             free = 0
             if level == 0:
+                for j in range(n):
+                    orders[0, j] = j
                 free = n
-                orders[0] = np.arange(n)
             else:
                 for k in range(following[level - 1], n_free[level - 1]):
                     orders[level, free] = orders[level - 1, k]
@@ -81,8 +91,8 @@ def leaps(
         error = max(errors[level] + coefs[level, j] ** 2 / inverses[level, j, j], floor)
         if error < best[size]:
             best[size] = error
-            chosen[size] = kept[level]
-            chosen[size, j] = False
+            for a in range(n):
+                chosen[size, a] = kept[level, a] and a != j
         # Those left may be dropped down to the terms before them; no such subset fits better.
         smallest = size - (n_free[level] - k - 1)
         open_ = False
@@ -90,9 +100,7 @@ def leaps(
             if error < best[s]:
                 open_ = True
         if open_:
-            inverses[level + 1], coefs[level + 1] = inverses[level], coefs[level]
-            kept[level + 1] = kept[level]
-            drop_term(inverses[level + 1], coefs[level + 1], j, kept[level + 1])
+            drop_term(inverses, coefs, kept, level, j)
             errors[level + 1] = error
             level += 1
             new = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,9 +14,11 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from rom import checks
-from rom.base import Dynamics, Polynomial, Series
-from rom.data.trajectory import even_step, segments, windows
+from rom.base import Polynomial, Series
+from rom.data.trajectory import EVEN_RTOL, even_step, segments, windows
 from rom.dynamics.equations import PolynomialEquations, variable_names
+from rom.dynamics.normal import Normal, normal, sum_normals
+from rom.dynamics.rows import KeptSums
 
 Array = NDArray[np.float64]
 
@@ -33,7 +35,7 @@ class Gaussian(NamedTuple):
     """(rank, rank)."""
 
 
-class LinearInverseModel(PolynomialEquations, Dynamics):
+class LinearInverseModel(PolynomialEquations, KeptSums):
     """A stable linear system driven by white noise: dz/dt = L z + ξ.
 
     The covariance C_τ between states τ apart decays as the noise-free system does,
@@ -56,11 +58,15 @@ class LinearInverseModel(PolynomialEquations, Dynamics):
         Covariance of the noise, per unit of time; None where `L_` is not square. Sampling errors
         can make it indefinite: negative eigenvalues are set to zero and the positive ones scaled
         so that the trace, the total variance supplied, stays.
+    tau_ : float
+        The lag in units of time; NaN where `y` was given.
     negative_noise_ : float
         Sum of the negative eigenvalues over that of the positive ones before, in modulus: how far
         the data are from a linear system with white noise.
     C0_ : ndarray, shape (rank, rank)
         Covariance of the training states, about zero.
+    normal_ : list of ndarray
+        The sums behind the covariances, to which :meth:`merge` adds those of other records.
 
     Raises
     ------
@@ -97,8 +103,10 @@ class LinearInverseModel(PolynomialEquations, Dynamics):
     L_: Array
     Q_: Array | None
     C0_: Array
+    tau_: float
     negative_noise_: float
 
+    _after_sums: ClassVar[frozenset[str]] = frozenset({"names"})
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "lag": [Interval(Integral, 1, None, closed="left")],
         "names": ["array-like", None],
@@ -114,15 +122,34 @@ class LinearInverseModel(PolynomialEquations, Dynamics):
                 f"LinearInverseModel takes no inputs, but u has {series.u.shape[1]} columns: for "
                 "inputs take rom.DMD, for the season SeasonalModel."
             )
-        variable_names(self.names, self.n_features_in_, 0)  # checks them
-        self.C0_ = series.Z.T @ series.Z / len(series.Z)
+        every = normal(series.Z, series.Z)
         if series.y is not None:
-            self.L_ = series.y.T @ series.Z / len(series.Z) @ pinvh(self.C0_)
+            self.tau_, pairs = float("nan"), normal(series.Z, series.y)
         else:
             assert series.t is not None  # Dynamics.fit has checked
-            before, after, tau = _lagged(series.Z, series.t, series.trajectory, self.lag)
-            self.dt_ = tau / self.lag
-            self.L_ = _generator(before, after, tau)
+            before, after, self.tau_ = _lagged(series.Z, series.t, series.trajectory, self.lag)
+            self.dt_, pairs = self.tau_ / self.lag, normal(before, after)
+        self._fit_sums([pairs, every])
+
+    def _kept(self) -> list[Normal]:
+        arrays = self._arrays()
+        return [Normal.of(arrays[:4]), Normal.of(arrays[4:])]
+
+    def _gather(self, models: Sequence[Self]) -> None:
+        super()._gather(models)
+        lags = [model.tau_ for model in models]
+        if not np.allclose(lags, lags[0], rtol=EVEN_RTOL, equal_nan=True):
+            raise ValueError(f"merge needs covariances over one lag, but the lags are {lags}.")
+
+    def _fit_sums(self, blocks: list[Normal]) -> None:
+        """From the sums over pairs of states, and over all states, in turn."""
+        variable_names(self.names, self.n_features_in_, 0)  # checks them
+        pairs, every = sum_normals(blocks[::2]), sum_normals(blocks[1::2])
+        self.normal_ = [*pairs.arrays(), *every.arrays()]
+        self.C0_ = every.gram / every.n_rows
+        self.L_ = pairs.cross.T @ pinvh(pairs.gram)
+        if np.isfinite(self.tau_):
+            self.L_ = _generator(self.L_, self.tau_)
         square = self.L_.shape[0] == self.L_.shape[1]
         self.Q_, self.negative_noise_ = _noise(self.L_, self.C0_) if square else (None, 0.0)
 
@@ -286,9 +313,8 @@ def _lagged(
     return Z[rows[:, 0]], Z[rows[:, -1]], lag * step
 
 
-def _generator(before: Array, after: Array, tau: float) -> Array:
+def _generator(propagator: Array, tau: float) -> Array:
     """L = log(C_τ C_0⁻¹) / τ."""
-    propagator = after.T @ before @ pinvh(before.T @ before)
     values = eigvals(propagator)
     bad = (np.abs(values) == 0) | (np.pi - np.abs(np.angle(values)) < HALF_TURN)
     if bad.any():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from rom.base import Series
 from rom.data.trajectory import pairs, segments
@@ -79,13 +79,25 @@ class MidpointSINDy(TermDynamics):
         Take `threshold` as a fraction of the target's root mean square; a pure number.
     alpha : float, optional
         Ridge parameter, a pure number, for STLSQ.
+    constraint : tuple of array_like, optional
+        Equations that the coefficients meet exactly, as for :class:`rom.SINDy`.
+    n_models : int, optional
+        Models of an ensemble; each sees rows drawn again, in blocks as for :class:`rom.SINDy`.
+    n_dropped : int, optional
+        Terms of the library, drawn at random, that are left out of each model of an ensemble.
     names : sequence of str, optional
         Names of the latent coordinates, and of the inputs, for :meth:`equations`.
+    random_state : int, RandomState or None, optional
+        Seed of the ensemble.
 
     Attributes
     ----------
     coef_ : ndarray, shape (n_targets, n_terms)
-        Coefficients, in the library's order of terms.
+        Coefficients, in the library's order of terms; the median of an ensemble's.
+    inclusion_probability_, coef_std_, coef_interval_ : ndarray, or None
+        Of an ensemble, as for :class:`rom.SINDy`.
+    normal_ : list of ndarray
+        Sums over the rows, which :meth:`merge` adds to, and :meth:`refit` and :meth:`path` ask.
 
     Raises
     ------
@@ -123,16 +135,24 @@ class MidpointSINDy(TermDynamics):
         threshold: float | Criterion = 0.1,
         relative_threshold: bool = False,
         alpha: float = 0.0,
+        constraint: tuple[ArrayLike, ArrayLike] | None = None,
+        n_models: int = 1,
+        n_dropped: int = 0,
         names: Sequence[str] | None = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.library = library
         self.solver = solver
         self.threshold = threshold
         self.relative_threshold = relative_threshold
         self.alpha = alpha
+        self.constraint = constraint
+        self.n_models = n_models
+        self.n_dropped = n_dropped
         self.names = names
+        self.random_state = random_state
 
-    def _rows(self, series: Series) -> tuple[Array, Array]:
+    def _fit_trajectories(self, series: Series) -> None:
         assert series.t is not None  # Dynamics.fit has checked
         pieces = segments(series.t, series.trajectory)
         middle, slope, inputs, h = midpoint_rows(series.Z, series.t, pieces, series.u)
@@ -141,5 +161,4 @@ class MidpointSINDy(TermDynamics):
                 f"MidpointSINDy needs two rows one step apart, but each of the {len(series.Z)} "
                 "rows stands alone."
             )
-        weight = (h / np.sqrt(np.mean(h**2)))[:, None]
-        return weight * self._terms(middle, inputs), weight * slope
+        self._fit_sums(self._library_sums(middle, slope, inputs, h**2))

@@ -17,11 +17,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from rom.base import Polynomial
 from rom.dynamics.library import PolynomialLibrary, monomials
-from rom.dynamics.regression import ridge
-from rom.dynamics.rows import RowDynamics
+from rom.dynamics.normal import Normal, sum_normals
+from rom.dynamics.operators import joined, monomial_normals
+from rom.dynamics.regression import fit_ridge
+from rom.dynamics.rows import SummedDynamics
 
 
-class NVAR(RowDynamics):
+class NVAR(SummedDynamics):
     """The next state as a polynomial in the present and past ones, by ridge regression.
 
     z(n+1) = z(n) + W φ(z(n), z(n-s), z(n-2s), …, u(n)) with φ all monomials up to `degree`: the
@@ -48,6 +50,9 @@ class NVAR(RowDynamics):
     coef_ : ndarray, shape (n_targets, n_terms)
         From the monomials, by degree, to the next state. The variables are the states seen, the
         newest first, and after them the inputs.
+    normal_ : list of ndarray
+        The normal equations of the rows seen: :meth:`partial_fit` and :meth:`merge` add to them,
+        :meth:`refit` solves them anew.
 
     Raises
     ------
@@ -78,6 +83,7 @@ class NVAR(RowDynamics):
 
     coef_: NDArray[np.float64]
 
+    _after_sums: ClassVar[frozenset[str]] = frozenset({"ridge"})
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_delays": [Interval(Integral, 1, None, closed="left")],
         "stride": [Interval(Integral, 1, None, closed="left")],
@@ -96,21 +102,31 @@ class NVAR(RowDynamics):
     def _fit(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> None:
+        self._fit_sums(self._sums(Z, y, u))
+
+    def _sums(
+        self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
+    ) -> list[Normal]:
         newest = newest_targets(y, Z.shape[1], self.states_per_row, needed_by="NVAR")
         present = persistence(newest.shape[1], self._rank())
-        coef = ridge(self._terms(Z, u), newest - Z[:, : self._rank()] @ present.T, self.ridge)
-        coef[:, self._linear_terms()] += present
-        self.coef_ = coef
+        change = newest - Z[:, : self._rank()] @ present.T
+        return monomial_normals(self._exponents(), self._variables(Z, u), change, exact=True)
+
+    def _fit_sums(self, blocks: list[Normal]) -> None:
+        found = sum_normals(blocks)
+        self.normal_, self.coef_ = found.arrays(), fit_ridge(found, self.ridge)
+        self.coef_[:, self._linear_terms()] += persistence(len(self.coef_), self._rank())
 
     def _predict(
         self, Z: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> NDArray[np.float64]:
-        return move_on(Z, self._terms(Z, u) @ self.coef_.T, self.states_per_row)
+        terms = monomials(self._variables(Z, u), self._exponents())
+        return move_on(Z, terms @ self.coef_.T, self.states_per_row)
 
-    def _terms(self, Z: NDArray[np.float64], u: NDArray[np.float64] | None) -> NDArray[np.float64]:
-        seen = Z[:, self._seen()]
-        variables = seen if u is None else np.concatenate([seen, u], axis=1)
-        return monomials(variables, self._exponents())
+    def _variables(
+        self, Z: NDArray[np.float64], u: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
+        return joined(Z[:, self._seen()], u)
 
     @property
     def states_per_row(self) -> int:

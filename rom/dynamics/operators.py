@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -48,6 +47,7 @@ class PolynomialInference(SummedDynamics):
     ridge: Ridge
     names: Sequence[str] | None
 
+    _after_sums: ClassVar[frozenset[str]] = frozenset({"ridge", "names"})
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "operators": [StrOptions(CHOICES)],
         "ridge": [Interval(Real, 0, None, closed="left"), Mapping],
@@ -70,16 +70,16 @@ class PolynomialInference(SummedDynamics):
     def _sums(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> list[Normal]:
-        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
-        self._penalties()
+        self._penalties()  # checks the ridge before the rows are summed
         return monomial_normals(self._exponents(), joined(Z, u), y)
 
     def _fit_sums(self, blocks: list[Normal]) -> None:
+        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
         found = sum_normals(blocks)
         self.normal_ = found.arrays()
         self._set_coef(fit_ridge(found, self._penalties()))
 
-    def refit(self, *, ridge: Ridge | None = None, rank: int | None = None) -> Self:
+    def refit(self, *, rank: int | None = None, **parameters: Any) -> Self:
         """A model of the same data with another ridge, or of its first coordinates only.
 
         The data are not read again. Coordinates ordered by importance, as those of a POD are,
@@ -87,10 +87,10 @@ class PolynomialInference(SummedDynamics):
 
         Parameters
         ----------
-        ridge : float or mapping, optional
-            As for the constructor; that of this model where not given.
         rank : int, optional
             How many latent coordinates; all where not given.
+        **parameters
+            Another `ridge`, or `names`.
 
         Returns
         -------
@@ -114,27 +114,19 @@ class PolynomialInference(SummedDynamics):
         array([[ 0., -1.],
                [ 1.,  0.]])
         """
-        check_is_fitted(self)
-        if self.normal_ is None:
-            raise ValueError("refit needs a model fitted to data; this one was given operators.")
-        full, n_targets = self.n_features_in_, self._coef().shape[0]
-        rank = full if rank is None else rank
+        if rank is None:
+            return super().refit(**parameters)
+        (found,) = self._kept()
+        full, n_targets = self.n_features_in_, len(found.squares)
         if not (rank == full or (0 < rank < full and n_targets == full)):
             raise ValueError(
                 f"rank must be in 1 … {full} and below it needs one target per coordinate, but it "
                 f"is {rank}, with {n_targets} targets."
             )
-        new = clone(self)
-        if ridge is not None:
-            new.set_params(ridge=ridge)
         if self.names is not None:
-            new.set_params(names=[*self.names[:rank], *self.names[full:]])
-        new._validate_params()
-        for name, value in vars(self).items():
-            if name.endswith("_"):
-                setattr(new, name, value)
+            parameters = {"names": [*self.names[:rank], *self.names[full:]]} | parameters
+        new = self._like_this(**parameters)
         new.n_features_in_ = rank
-        found = Normal.of(self.normal_)
         if rank < full:
             if hasattr(self, "feature_names_in_"):
                 new.feature_names_in_ = self.feature_names_in_[:rank]

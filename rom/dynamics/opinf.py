@@ -42,8 +42,8 @@ class OperatorInference(PolynomialInference):
     N_ : ndarray, shape (n_targets, n_inputs * rank), or None
         Columns in the order u0 z0, u0 z1, …, u1 z0, …
     normal_ : list of ndarray, or None
-        All that the training rows say, their normal equations: :meth:`partial_fit` adds to them,
-        and :meth:`refit` solves them anew.
+        All that the training rows say, their normal equations: :meth:`partial_fit` and
+        :meth:`merge` add to them, and :meth:`refit` solves them anew.
 
     Raises
     ------

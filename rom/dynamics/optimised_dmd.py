@@ -109,7 +109,8 @@ class OptimisedDMD(PolynomialEquations, Dynamics):
 
     Notes
     -----
-    Given `y` (dz/dt), the fit is plain least squares, without bags. Standard errors are the
+    Exponentials are fitted to all samples at once, which have to be in memory. Given `y` (dz/dt),
+    the fit is plain least squares, without bags. Standard errors are the
     spread over the bags times sqrt(f / (1 - f)), f the part of the rows in a bag, as parts of the
     rows differ less from all rows than all rows do from the truth (Shao & Wu 1989). They are
     those of white noise; where noise has a memory they are too small.

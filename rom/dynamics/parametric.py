@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from rom.dynamics.equations import variable_names
 from rom.dynamics.library import monomials, powers
-from rom.dynamics.normal import sum_normals
+from rom.dynamics.normal import Normal, sum_normals
 from rom.dynamics.operators import (
     PolynomialInference,
     Ridge,
@@ -29,7 +29,7 @@ from rom.dynamics.operators import (
 )
 from rom.dynamics.opinf import DiscreteOperatorInference, OperatorInference
 from rom.dynamics.regression import fit_ridge
-from rom.dynamics.rows import RowDynamics
+from rom.dynamics.rows import KeptSums, RowDynamics
 
 Degrees = Sequence[int] | Mapping[str, Sequence[int]]
 
@@ -151,7 +151,7 @@ class AffineOperatorInference(PolynomialInference):
         return self._blocks(self.n_features_in_, self.n_inputs_)
 
 
-class InterpolatedOperatorInference(RowDynamics):
+class InterpolatedOperatorInference(KeptSums, RowDynamics):
     """Operators fitted at each parameter of the training data, interpolated entry by entry.
 
     For operators that depend on the parameters in an unknown way. It needs enough rows at each
@@ -174,6 +174,8 @@ class InterpolatedOperatorInference(RowDynamics):
         The parameters of the training data.
     coef_ : ndarray, shape (n_points, n_targets, n_terms)
         Operators at each, side by side in the order of :class:`OperatorInference`.
+    normal_ : list of ndarray
+        What the training rows at each say, for :meth:`refit` and :meth:`merge`.
 
     Raises
     ------
@@ -213,6 +215,7 @@ class InterpolatedOperatorInference(RowDynamics):
     points_: NDArray[np.float64]
     coef_: NDArray[np.float64]
 
+    _after_sums: ClassVar[frozenset[str]] = frozenset({"ridge", "names"})
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "operators": PolynomialInference._parameter_constraints["operators"],
         "parameters": [Interval(Integral, 1, None, closed="left"), None],
@@ -236,16 +239,40 @@ class InterpolatedOperatorInference(RowDynamics):
     def _fit(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> None:
-        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
         X, mu = self._split(Z, u)
         exponents = self._exponents()
         self.points_, which = np.unique(mu, axis=0, return_inverse=True)
         rows = [which.ravel() == i for i in range(len(self.points_))]
-        found = [sum_normals(monomial_normals(exponents, X[some], y[some])) for some in rows]
+        self._fit_sums(
+            [
+                sum_normals(monomial_normals(exponents, X[some], y[some], exact=True))
+                for some in rows
+            ]
+        )
+
+    def _fit_sums(self, blocks: list[Normal]) -> None:
+        """Fit the operators of each point; those of a point that comes twice to all its rows."""
+        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
+        self.points_, which = np.unique(self.points_, axis=0, return_inverse=True)
+        found = [
+            sum_normals(blocks[k] for k in np.flatnonzero(which.ravel() == i))
+            for i in range(len(self.points_))
+        ]
+        self.normal_ = [array for each in found for array in each.arrays()]
         self.coef_ = np.stack([fit_ridge(each, self.ridge) for each in found])
         self._interpolate(self.points_[:1])  # refuses points that cannot be interpolated
-        if self.time == "continuous" and "A" in self.operators and y.shape[1] == Z.shape[1]:
+        square = self.coef_.shape[1] == self.n_features_in_
+        if self.time == "continuous" and "A" in self.operators and square:
             self._warn_of_unresolved()
+
+    def _kept(self) -> list[Normal]:
+        arrays = self._arrays()
+        each = len(arrays) // len(self.points_)
+        return [Normal.of(arrays[k : k + each]) for k in range(0, len(arrays), each)]
+
+    def _gather(self, models: Sequence[Self]) -> None:
+        super()._gather(models)
+        self.points_ = np.concatenate([model.points_ for model in models])
 
     def _warn_of_unresolved(self) -> None:
         start, rank = int("c" in self.operators), self.n_features_in_

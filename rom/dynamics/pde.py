@@ -128,6 +128,7 @@ class WeakPDE(BaseEstimator):
     -----
     Terms such as ``u ∂²u/∂x²``, which are no derivatives of a function of u, are not offered:
     they cannot be moved onto test functions. Boundaries play no part: test functions vanish there.
+    One field of one run, in memory.
 
     References
     ----------

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from typing import Self
+from collections.abc import Sequence
+from pickle import PicklingError
+from typing import Any, ClassVar, Self
 
+import joblib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
 
 from rom import checks
 from rom.base import Dynamics, Series, ends_of
 from rom.data.derivative import derivative
-from rom.data.trajectory import even_step, pairs, segments
+from rom.data.trajectory import EVEN_RTOL, even_step, pairs, segments
 from rom.dynamics.normal import Normal
 
 
@@ -57,14 +62,155 @@ class RowDynamics(Dynamics):
     ) -> None: ...
 
 
-class SummedDynamics(RowDynamics):
-    """A linear regression: of its rows it needs their sums only, and those of further rows add.
+class KeptSums(Dynamics):
+    """A linear regression that keeps what its rows say: their sums, which those of others add to.
 
-    A model writes ``_sums(Z, y, u)`` and ``_fit_sums(blocks)``, which keeps their sum in
-    ``normal_``; and ``_check_parts()`` if some of its parameters need all rows at once.
+    A model writes ``_fit_sums(blocks)``, which finds the coefficients from normal equations of
+    blocks of rows and keeps their sum in ``normal_``; and ``_check_parts()`` if some of its
+    parameters need all rows at once.
     """
 
     normal_: list[NDArray[np.float64]] | None
+
+    # Parameters that the sums do not depend on.
+    _after_sums: ClassVar[frozenset[str]] = frozenset()
+
+    def refit(self, **parameters: Any) -> Self:
+        """A model of the same data with other parameters, such as thresholds or ridges.
+
+        The data are not read again: what it costs does not depend on how many there were.
+
+        Parameters
+        ----------
+        **parameters
+            Those that have to do with the regression, not with its terms.
+
+        Returns
+        -------
+        Self
+            A new fitted model.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, or changes what has to be summed; if a parameter
+            needs all rows at once; or if the model was not fitted to data.
+
+        Examples
+        --------
+        >>> import numpy as np, rom
+        >>> t = np.linspace(0, 5, 200)
+        >>> model = rom.SINDy(threshold=0.5).fit(np.stack([np.cos(t), np.sin(t)], axis=1), t=t)
+        >>> [int(np.sum(model.refit(threshold=value).coef_ != 0)) for value in (0.5, 0.0)]
+        [2, 12]
+        """
+        if other := sorted(set(parameters) - self._after_sums):
+            raise ValueError(
+                f"refit changes {', '.join(sorted(self._after_sums))}; for other {', '.join(other)}"
+                " the rows have to be summed again: call fit."
+            )
+        new = self._like_this(**parameters)
+        new._fit_sums(self._kept())
+        return new
+
+    def merge(self, *others: Self) -> Self:
+        """A model of the data of this one and of others, which are not read again.
+
+        For rows that are not all in one place, in files or on the workers of a cluster; and for
+        the folds of a cross-validation.
+
+        Parameters
+        ----------
+        *others : models of the same kind
+            Fitted with the same parameters, but for those that :meth:`refit` may change.
+
+        Returns
+        -------
+        Self
+            A new fitted model, with the parameters of this one: to rounding, what a fit to the
+            trajectories of all would give.
+
+        Raises
+        ------
+        ValueError
+            If the models are not of one kind, or not of the same coordinates, inputs, terms and,
+            in discrete time, sampling step; or as by :meth:`refit`.
+
+        Examples
+        --------
+        >>> import numpy as np, rom
+        >>> halves = [rom.DMD().fit(0.5 ** np.arange(n)[:, None]) for n in (4, 9)]
+        >>> halves[0].merge(halves[1]).A_
+        array([[0.5]])
+        """
+        new, models = self._like_this(), [self, *others]
+        if len({model._what_is_summed() for model in models}) > 1:
+            raise ValueError(
+                "merge needs models of one kind, with the same coordinates, inputs and terms, but "
+                f"they are {', '.join(map(str, models))}."
+            )
+        steps = [model.dt_ for model in models if np.isfinite(model.dt_)]
+        if self.time == "discrete" and steps and not np.allclose(steps, steps[0], rtol=EVEN_RTOL):
+            raise ValueError(f"merge needs maps over one step, but the steps are {steps}.")
+        new._gather(models)
+        new._fit_sums([block for model in models for block in model._kept()])
+        return new
+
+    def _like_this(self, **parameters: Any) -> Self:
+        """A copy, fitted as this model is, with other parameters."""
+        self._check_parts()
+        new = clone(self).set_params(**parameters)
+        new._validate_params()
+        new._check_parts()
+        self._kept()
+        for name, value in vars(self).items():
+            if name.endswith("_"):
+                setattr(new, name, value)
+        return new
+
+    def _kept(self) -> list[Normal]:
+        return [Normal.of(self._arrays())]
+
+    def _arrays(self) -> list[NDArray[np.float64]]:
+        check_is_fitted(self)
+        arrays = getattr(self, "normal_", None)  # not in older files
+        if arrays is None:
+            raise ValueError(
+                f"This {type(self).__name__} keeps no sums of data: it was given operators, or "
+                "saved before it kept them. Call fit."
+            )
+        return list(arrays)
+
+    def _what_is_summed(self) -> str:
+        parameters = self.get_params(deep=False).items()
+        before = {name: value for name, value in parameters if name not in self._after_sums}
+        shape = self._kept()[0].cross.shape
+        what = type(self), before, self.n_features_in_, self.n_inputs_, shape
+        try:
+            return str(joblib.hash(what))
+        except PicklingError:  # a library with functions of this session
+            return repr(what)
+
+    def _gather(self, models: Sequence[Self]) -> None:
+        """Take over what the training data of all models reach."""
+        bounds = np.array([model.bound_ for model in models])
+        self.bound_ = float(bounds.max(where=np.isfinite(bounds), initial=0.0)) or float("inf")
+        self.input_range_ = ends_of(np.vstack([model.input_range_ for model in models]))
+
+    def _check_parts(self) -> None:
+        """Refuse parameters that need all rows at once."""
+        return
+
+    @abstractmethod
+    def _fit_sums(self, blocks: list[Normal]) -> None:
+        """Find the coefficients from normal equations of blocks of rows."""
+
+
+class SummedDynamics(KeptSums, RowDynamics):
+    """A linear regression on aligned rows: of these it needs their sums only.
+
+    A model writes ``_sums(Z, y, u)`` too, the normal equations of blocks of rows.
+    """
 
     def partial_fit(self, Z: ArrayLike, y: ArrayLike, *, u: ArrayLike | None = None) -> Self:
         """Learn from further rows, with what was seen before; for rows that memory cannot hold.
@@ -96,6 +242,8 @@ class SummedDynamics(RowDynamics):
         seen = getattr(self, "normal_", None)
         self._validate_params()
         first = seen is None
+        if checks.is_lazy(Z):
+            Z = np.asarray(Z)
         states: NDArray[np.float64] = checks.check_rows(self, Z, reset=first)
         targets = checks.check_targets(y, len(states))
         inputs = checks.check_inputs(u, len(states), n_inputs=None if first else self.n_inputs_)
@@ -128,16 +276,8 @@ class SummedDynamics(RowDynamics):
         if np.isnan(self.bound_):
             self.bound_ = 100.0 * max(block.largest for block in blocks) or float("inf")
 
-    def _check_parts(self) -> None:
-        """Refuse parameters that need all rows at once."""
-        return
-
     @abstractmethod
     def _sums(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> list[Normal]:
         """Normal equations of blocks of rows."""
-
-    @abstractmethod
-    def _fit_sums(self, blocks: list[Normal]) -> None:
-        """Find the coefficients from normal equations of blocks of rows."""

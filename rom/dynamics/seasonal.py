@@ -108,6 +108,11 @@ class SeasonalModel(PolynomialEquations, RowDynamics):
         `names` do not fit, the times within trajectories are not even, or the data are refused
         (see :meth:`fit`).
 
+    Notes
+    -----
+    Made for records of some thousand rows: the terms of all of them are in memory, and read more
+    than once, for the noise and for `threshold`.
+
     References
     ----------
     Cyclostationary models: OrtizBevia (1997), J. Geophys. Res. 102, 13473. Seasonal and nonlinear

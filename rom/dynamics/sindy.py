@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 
 from rom.dynamics.energy import energy_production
-from rom.dynamics.ensemble import fit_ensemble
-from rom.dynamics.equations import variable_names
-from rom.dynamics.least_squares import as_constraint
 from rom.dynamics.library import Library
-from rom.dynamics.normal import Normal, row_normals, sum_normals
-from rom.dynamics.regression import fit_stlsq, relative_weights
+from rom.dynamics.normal import Normal, sum_normals
+from rom.dynamics.regression import relative_weights
 from rom.dynamics.rows import SummedDynamics
-from rom.dynamics.sparse import CRITERIA, SOLVERS, Criterion, Solver, fit_sparse
-from rom.dynamics.terms import LibraryDynamics
-from rom.threads import N_THREADS
-
-# An ensemble draws its rows in so many blocks.
-N_BLOCKS = 50
+from rom.dynamics.sparse import Criterion, Solver
+from rom.dynamics.terms import SparseDynamics
 
 
-class SINDy(LibraryDynamics, SummedDynamics):
+class SINDy(SparseDynamics, SummedDynamics):
     """Derivatives as a sum of few terms from a library.
 
     The rows are summed in one pass; all that follows works on the sums, and costs little beside.
@@ -84,7 +75,8 @@ class SINDy(LibraryDynamics, SummedDynamics):
     coef_interval_ : ndarray, shape (2, n_targets, n_terms), or None
         Quantiles 0.05 and 0.95 over the ensemble.
     normal_ : list of ndarray
-        The normal equations of the rows seen, to which :meth:`partial_fit` adds.
+        The normal equations of the rows seen: :meth:`partial_fit` and :meth:`merge` add to them,
+        :meth:`refit` and :meth:`path` ask them anew.
 
     Raises
     ------
@@ -124,24 +116,10 @@ class SINDy(LibraryDynamics, SummedDynamics):
 
     time: ClassVar[Literal["continuous", "discrete"]] = "continuous"
 
-    coef_: NDArray[np.float64]
-    inclusion_probability_: NDArray[np.float64] | None
-    coef_std_: NDArray[np.float64] | None
-    coef_interval_: NDArray[np.float64] | None
-
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "library": [Library, None],
-        "solver": [StrOptions(set(SOLVERS))],
-        "threshold": [Interval(Real, 0, None, closed="left"), StrOptions(set(CRITERIA))],
-        "relative_threshold": ["boolean"],
+        **SparseDynamics._parameter_constraints,
         "relative_error": ["boolean"],
         "energy": [Interval(Real, 0, None, closed="left")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "constraint": [tuple, None],
-        "n_models": [Interval(Integral, 1, None, closed="left")],
-        "n_dropped": [Interval(Integral, 0, None, closed="left")],
-        "names": ["array-like", None],
-        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -178,103 +156,28 @@ class SINDy(LibraryDynamics, SummedDynamics):
     ) -> None:
         weights = relative_weights(y) if self.relative_error else None
         penalty = self._energy_penalty(Z, y)
-        n_blocks = N_THREADS if self.n_models == 1 else N_BLOCKS
-        blocks = self._sums(Z, y, u, n_blocks, weights)
+        blocks = self._library_sums(Z, y, u, weights)
         self._set_bound(blocks)
-        if weights is not None:
-            blocks = [
-                block._replace(n_rows=len(y) * block.n_rows / weights.sum()) for block in blocks
-            ]
-        self._fit_sums(blocks, penalty)
+        if penalty is None:
+            self._fit_sums(blocks)
+        else:
+            found = sum_normals(blocks)
+            self._keep(found, self._coupled(found, penalty))
 
     def _only_sums(self) -> bool:
         monomials = self._library().exponents(self.n_features_in_) is not None
         return monomials and not self.relative_error and not self.energy
 
     def _sums(
-        self,
-        Z: NDArray[np.float64],
-        y: NDArray[np.float64],
-        u: NDArray[np.float64] | None,
-        n_blocks: int = N_THREADS,
-        weights: NDArray[np.float64] | None = None,
+        self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> list[Normal]:
-        library, V = self._library(), Z if u is None else np.concatenate([Z, u], axis=1)
-        exponents = library.exponents(V.shape[1])
-        return row_normals(library.terms, exponents, V, y, n_blocks, weights)
-
-    def _fit_sums(self, blocks: list[Normal], penalty: NDArray[np.float64] | None = None) -> None:
-        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
-        found = sum_normals(blocks)
-        self.inclusion_probability_ = self.coef_std_ = self.coef_interval_ = None
-        if penalty is not None or self.constraint is not None:
-            self.coef_ = self._fit_coupled(found, penalty)
-        elif self.n_models == 1:
-            self.coef_ = self._sparse(found)
-        else:
-            self.coef_, self.inclusion_probability_, self.coef_std_, self.coef_interval_ = (
-                fit_ensemble(
-                    blocks,
-                    self._sparse,
-                    self.n_models,
-                    n_dropped=self.n_dropped,
-                    judged=isinstance(self.threshold, str),
-                    seed=check_random_state(self.random_state).randint(2**31 - 1),
-                )
-            )
-        self.normal_ = found.arrays()
-        self._warn_of_empty(found.squares > 0)
-
-    def _fit_coupled(
-        self, found: Normal, penalty: NDArray[np.float64] | None
-    ) -> NDArray[np.float64]:
-        """Coefficients of all equations at once, which the penalty or the constraint couples."""
-        if self.solver != "stlsq" or isinstance(self.threshold, str) or self.n_models > 1:
-            raise ValueError(
-                "energy and constraint need solver='stlsq', a number as threshold and n_models=1, "
-                f"but they are {self.solver!r}, {self.threshold!r} and {self.n_models}."
-            )
-        given = self.constraint
-        return fit_stlsq(
-            found,
-            self.threshold,
-            alpha=self.alpha,
-            relative=self.relative_threshold,
-            penalty=penalty,
-            constraint=None if given is None else as_constraint(given, found.cross.size),
-        )
-
-    def _sparse(
-        self,
-        found: Normal,
-        offered: NDArray[np.bool_] | None = None,
-        judge: Normal | None = None,
-    ) -> NDArray[np.float64]:
-        return fit_sparse(
-            found,
-            self.solver,
-            self.threshold,
-            alpha=self.alpha,
-            relative=self.relative_threshold,
-            offered=offered,
-            judge=judge,
-        )
+        return self._library_sums(Z, y, u)
 
     def _check_parts(self) -> None:
         if self.n_models > 1 or self.energy or self.relative_error:
             raise ValueError(
-                "partial_fit cannot be used with n_models > 1, energy or relative_error, which "
-                "need all rows at once: call fit."
-            )
-
-    def _warn_of_empty(self, moves: NDArray[np.bool_]) -> None:
-        empty = np.flatnonzero(~self.coef_.any(axis=1) & moves)
-        if empty.size:
-            warnings.warn(
-                f"threshold={self.threshold} dropped every term of {empty.size} of "
-                f"{len(self.coef_)} equations, the first of them number {empty[0]}: these "
-                "coordinates stay constant. Lower the threshold, or set relative_threshold=True.",
-                stacklevel=6,
+                "partial_fit, refit and merge cannot be used with n_models > 1, energy or "
+                "relative_error, which need all rows at once: call fit."
             )
 
     def _energy_penalty(

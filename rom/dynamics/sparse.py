@@ -220,24 +220,35 @@ def fit_sparse(
     -------
     ndarray, shape (n_targets, n_terms)
     """
-    number = threshold if not isinstance(threshold, str) else None
-    if solver == "stlsq" and number is not None:
-        return fit_stlsq(found, number, alpha=alpha, relative=relative, offered=offered)
-    if solver == "sr3" and number is not None:
-        return fit_sr3(found, number, relative=relative, offered=offered)
-    if solver == "stlsq":
-        path = stlsq_path(found, alpha=alpha, relative=relative, offered=offered)
-    elif solver == "sr3":
-        path = sr3_path(found, relative=relative, offered=offered)
-    elif solver == "forward":
-        path = forward_path(found, offered=offered)
-    elif solver == "subset":
-        path = subset_path(found, offered=offered)
-    else:
-        path = linbreg_path(found, offered=offered)
+    if not isinstance(threshold, str):
+        if solver == "stlsq":
+            return fit_stlsq(found, threshold, alpha=alpha, relative=relative, offered=offered)
+        if solver == "sr3":
+            return fit_sr3(found, threshold, relative=relative, offered=offered)
+    path = sparse_path(found, solver, alpha=alpha, relative=relative, offered=offered)
     if isinstance(threshold, str):
         return choose(found if judge is None else judge, path, threshold)
     return cut(found, path, threshold * units(found, relative))
+
+
+def sparse_path(
+    found: Normal,
+    solver: Solver,
+    *,
+    alpha: float = 0.0,
+    relative: bool = False,
+    offered: Mask | None = None,
+) -> Array:
+    """The path (n_steps, n_targets, n_terms) of a solver; parameters as for :func:`fit_sparse`."""
+    if solver == "stlsq":
+        return stlsq_path(found, alpha=alpha, relative=relative, offered=offered)
+    if solver == "sr3":
+        return sr3_path(found, relative=relative, offered=offered)
+    if solver == "forward":
+        return forward_path(found, offered=offered)
+    if solver == "subset":
+        return subset_path(found, offered=offered)
+    return linbreg_path(found, offered=offered)
 
 
 def subset_path(found: Normal, *, offered: Mask | None = None) -> Array:

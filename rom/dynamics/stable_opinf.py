@@ -18,15 +18,15 @@ from rom.base import Polynomial
 from rom.dynamics.dissipative import fit_dissipative
 from rom.dynamics.equations import PolynomialEquations, variable_names
 from rom.dynamics.library import monomials
-from rom.dynamics.normal import sum_normals
+from rom.dynamics.normal import Normal, sum_normals
 from rom.dynamics.operators import joined, monomial_normals, operator_blocks
-from rom.dynamics.rows import RowDynamics
+from rom.dynamics.rows import SummedDynamics
 
 # A rate of decay this much smaller than the operator counts as none: rounding.
 ROUNDING = 1e-12
 
 
-class StableOperatorInference(PolynomialEquations, RowDynamics):
+class StableOperatorInference(PolynomialEquations, SummedDynamics):
     """Operator inference among the models whose every trajectory is bounded.
 
     dz/dt = c + A z + H (z ⊗ z) + B u, where about a centre m, with w = z - m, the linear part is
@@ -64,6 +64,9 @@ class StableOperatorInference(PolynomialEquations, RowDynamics):
         λ, computed from the operators as they are.
     n_iter_ : int
         Evaluations of the misfit made.
+    normal_ : list of ndarray
+        All that the training rows say: :meth:`partial_fit` and :meth:`merge` add to it,
+        :meth:`refit` finds another model from it.
 
     Raises
     ------
@@ -102,6 +105,9 @@ class StableOperatorInference(PolynomialEquations, RowDynamics):
     Q_: NDArray[np.float64]
     center_: NDArray[np.float64]
 
+    _after_sums: ClassVar[frozenset[str]] = frozenset(
+        {"decay", "energy", "ridge", "max_iter", "names"}
+    )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "operators": [StrOptions({"A", "cA", "AH", "cAH"})],
         "decay": [Interval(Real, 0, None, closed="left")],
@@ -131,20 +137,28 @@ class StableOperatorInference(PolynomialEquations, RowDynamics):
     def _fit(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> None:
-        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
+        self._fit_sums(self._sums(Z, y, u))
+
+    def _sums(
+        self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
+    ) -> list[Normal]:
         rank = self.n_features_in_
         if y.shape[1] != rank:
             raise ValueError(
                 f"A stable model needs one target per latent coordinate, but there are "
                 f"{y.shape[1]} targets for {rank} coordinates."
             )
-        blocks = self._blocks()
-        exponents = np.concatenate(list(blocks.values()))
-        sums = sum_normals(monomial_normals(exponents, joined(Z, u), y, exact=True))
+        exponents = np.concatenate(list(self._blocks().values()))
+        return monomial_normals(exponents, joined(Z, u), y, exact=True)
+
+    def _fit_sums(self, blocks: list[Normal]) -> None:
+        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
+        sums = sum_normals(blocks)
         assert sums.root is not None  # as it was asked for
+        self.normal_ = sums.arrays()
         found = fit_dissipative(
             sums.root / np.sqrt(sums.n_rows),
-            blocks,
+            self._blocks(),
             decay=self.decay,
             learned=self.energy == "learned",
             ridge=self.ridge,

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import block_diag
 
 from rom.base import Polynomial
-from rom.dynamics.energy import PRODUCED, energy_rate, gram
+from rom.dynamics.energy import PRODUCED, energy_rate, gram, in_units, typical_size
 from rom.dynamics.lmi import is_positive, minimise
 
 Array = NDArray[np.float64]
@@ -102,14 +102,14 @@ def trapping_region(
     degree = int(exponents.sum(axis=1).max(initial=0))
     if not 1 <= degree <= 3:
         return _failed(m, P, f"The polynomial has degree {degree}: only 1 to 3 are treated.")
-    size = _size(exponents, coef)
+    size = typical_size(exponents, coef)
     if degree < 3:
         if _produced(exponents, coef, P) > PRODUCED:
             return _failed(m, P, "The quadratic terms produce energy in this norm.")
         if centre is None:
-            m = size * _most_damped(exponents, _scaled(exponents, coef, size), P)
+            m = size * _most_damped(exponents, in_units(exponents, coef, size), P)
     for _ in range(TRIES):
-        rate = float(np.linalg.norm(_scaled(exponents, coef, size)))
+        rate = float(np.linalg.norm(in_units(exponents, coef, size)))
         region = _certify(exponents, coef, m, P, size, rate)
         if region.certified:
             finer = _certify(exponents, coef, m, P, region.radius, region.margin)
@@ -175,7 +175,7 @@ def _certify(
 
     Divided by the margin, the matrix is linear in 1 / margin, R² and what is free.
     """
-    scaled = _scaled(exponents, coef, size) / rate
+    scaled = in_units(exponents, coef, size) / rate
     inequality = Inequality(exponents, m / size, P)
     of_margin, *others = inequality.of_extra
     energy = np.tensordot(scaled.ravel(), inequality.of_coef, 1)
@@ -193,23 +193,6 @@ def _certify(
 def _with(M: Array, positive: float) -> Array:
     """The matrix and a number that must be positive as well."""
     return block_diag(M, positive)
-
-
-def _size(exponents: NDArray[np.int64], coef: Array) -> float:
-    """A size of states for which linear and highest terms, or constant ones, are alike."""
-    degree = exponents.sum(axis=1)
-    highest = degree.max()
-    linear = float(np.linalg.norm(coef[:, degree == 1])) or float(np.abs(coef).max())
-    size = float(np.linalg.norm(coef[:, degree == 0])) / linear
-    if highest > 1:
-        balance = linear / float(np.linalg.norm(coef[:, degree == highest]))
-        size = max(size, balance ** (1 / (highest - 1)))
-    return size or 1.0
-
-
-def _scaled(exponents: NDArray[np.int64], coef: Array, size: float) -> Array:
-    """The coefficients, all of them rates, for states in units of `size`."""
-    return coef * size ** (exponents.sum(axis=1) - 1.0)
 
 
 def _produced(exponents: NDArray[np.int64], coef: Array, P: Array) -> float:

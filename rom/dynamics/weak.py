@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.polynomial.chebyshev import chebvander
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.fft import rfft
 from scipy.sparse import csr_array
 from sklearn.utils._param_validation import Interval
@@ -18,8 +18,10 @@ from sklearn.utils._param_validation import Interval
 from rom.base import Series
 from rom.data.trajectory import segments
 from rom.dynamics.library import Library
+from rom.dynamics.normal import normal
 from rom.dynamics.sparse import Criterion, Solver
-from rom.dynamics.terms import TermDynamics
+from rom.dynamics.terms import N_BLOCKS, TermDynamics
+from rom.threads import slices
 
 Array = NDArray[np.float64]
 
@@ -378,13 +380,26 @@ class WeakSINDy(TermDynamics):
         Number of test functions; by default 24 begin in each width.
     alpha : float, optional
         Ridge parameter, a pure number, for STLSQ.
+    constraint : tuple of array_like, optional
+        Equations that the coefficients meet exactly, as for :class:`rom.SINDy`.
+    n_models : int, optional
+        Models of an ensemble; each sees rows drawn again, in blocks as for :class:`rom.SINDy`,
+        but no shorter than a test function.
+    n_dropped : int, optional
+        Terms of the library, drawn at random, that are left out of each model of an ensemble.
     names : sequence of str, optional
         Names of the latent coordinates, and of the inputs, for :meth:`equations`.
+    random_state : int, RandomState or None, optional
+        Seed of the ensemble.
 
     Attributes
     ----------
     coef_ : ndarray, shape (n_targets, n_terms)
-        Coefficients, in the library's order of terms.
+        Coefficients, in the library's order of terms; the median of an ensemble's.
+    inclusion_probability_, coef_std_, coef_interval_ : ndarray, or None
+        Of an ensemble, as for :class:`rom.SINDy`.
+    normal_ : list of ndarray
+        Sums over the rows, which :meth:`merge` adds to, and :meth:`refit` and :meth:`path` ask.
     width_ : float
         Width of the test functions; absent where derivatives were given.
 
@@ -407,6 +422,8 @@ class WeakSINDy(TermDynamics):
     Rows are divided by the standard deviation that white noise brings into them. Terms are of
     noisy states still: the square of a state is biased by the variance of its noise. Inputs are
     taken to be as smooth as the states: where they jump, the error is of first order in the step.
+    The terms of all rows are in memory; for trajectories that it cannot hold together fit each,
+    with one `width`, and :meth:`merge`.
 
     References
     ----------
@@ -442,7 +459,11 @@ class WeakSINDy(TermDynamics):
         width: float | None = None,
         n_windows: int | None = None,
         alpha: float = 0.0,
+        constraint: tuple[ArrayLike, ArrayLike] | None = None,
+        n_models: int = 1,
+        n_dropped: int = 0,
         names: Sequence[str] | None = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.library = library
         self.solver = solver
@@ -451,9 +472,13 @@ class WeakSINDy(TermDynamics):
         self.width = width
         self.n_windows = n_windows
         self.alpha = alpha
+        self.constraint = constraint
+        self.n_models = n_models
+        self.n_dropped = n_dropped
         self.names = names
+        self.random_state = random_state
 
-    def _rows(self, series: Series) -> tuple[Array, Array]:
+    def _fit_trajectories(self, series: Series) -> None:
         Z, t = series.Z, series.t
         assert t is not None  # Dynamics.fit has checked
         pieces = [p for p in segments(t, series.trajectory) if p.stop - p.start > 1]
@@ -477,4 +502,8 @@ class WeakSINDy(TermDynamics):
                 stacklevel=4,
             )
         terms = self._terms(Z, series.u)
-        return weak_rows(terms, Z, t, usable, width=self.width_, n_windows=self.n_windows)
+        A, Y = weak_rows(terms, Z, t, usable, width=self.width_, n_windows=self.n_windows)
+        # Test functions that overlap bring the same errors: a block is as long as one of them.
+        n_blocks = int(np.clip(spans.sum() / self.width_, 2, N_BLOCKS))
+        blocks = slices(len(A), 1 if self.n_models == 1 else n_blocks)
+        self._fit_sums([normal(A[rows], Y[rows], exact=True) for rows in blocks])

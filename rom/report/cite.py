@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rom.rollout.run import method_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from rom.base import Dynamics
     from rom.model import ROM
 
 REFERENCES = Path(__file__).with_name("references.bib")
@@ -59,16 +63,47 @@ PARTS = {
 CHECKS = (
     ("reliable_time", "reliable time", ("vovk2005",)),
     ("skill", "skill scores", ("murphy1988",)),
-    ("error_bound", "error bound from the residual and the logarithmic norm", ("soderlind2006",)),
-    ("certificate", "trapping region", ("schlegel2015",)),
-    ("band_radius", "simultaneous conformal bands", ("vovk2005", "diquigiovanni2022")),
+    ("anomaly_correlation", "anomaly correlation", ("murphy1989",)),
+    (
+        "error_bound",
+        "error bound from the residual and the logarithmic norm",
+        ("soderlind2006", "strom1975"),
+    ),
+    ("perturbation_growth", "worst perturbation", ("lorenz1965", "mu2003")),
+    (
+        "certificate",
+        "trapping region",
+        ("schlegel2015", "goulart2012", "kramer2021", "goulart2024"),
+    ),
+    (
+        "band_radius",
+        "simultaneous conformal bands",
+        ("vovk2005", "diquigiovanni2022", "lee2023", "korn1998"),
+    ),
     ("running_coverage", "bands that adapt to drift", ("gibbs2021",)),
+    ("distance", "sampling error of statistics", ("politis1999",)),
     ("spectrum_model", "power spectra", ("welch1967",)),
     ("lyapunov_model", "Lyapunov exponents", ("benettin1980",)),
     ("kaplan_yorke_model", "Kaplan–Yorke dimension", ("frederickson1983",)),
-    ("skill_low", "block bootstrap", ("kunsch1989",)),
+    ("skill_low", "block bootstrap", ("kunsch1989", "gotze1996", "goncalves2011")),
     ("crps", "continuous ranked probability score", ("gneiting2007", "ferro2014")),
+    ("seasonal", "seasonal linear forecast", ("ortizbevia1997",)),
+    ("hull", "hull of the training states", ("barber1996",)),
 )
+# By a parameter of a latent model, what it asks for, and its sources.
+OPTIONS = (
+    ("solver", "sr3", ("zheng2019",)),
+    ("solver", "linbreg", ("bungert2022",)),
+    ("solver", "subset", ("furnival1974",)),
+    ("n_models", "ensemble of fits", ("fasel2022",)),
+    ("constraint", "linear constraints", ("loiseau2018",)),
+    ("energy", "terms that keep the energy", ("schlegel2015", "kaptanoglu2021")),
+)
+STEPPERS = {
+    "dopri5": ("dormand1980",),
+    "dop853": ("hairer1993",),
+    "exponential": ("krogstad2005", "balac2013"),
+}
 
 
 def methods_used(model: ROM | None, data: xr.Dataset) -> dict[str, tuple[str, ...]]:
@@ -94,12 +129,25 @@ def methods_used(model: ROM | None, data: xr.Dataset) -> dict[str, tuple[str, ..
                 used[name] = PARTS[name]
         if model.states_per_row > 1:
             used["delay embedding"] = ("takens1981",)
+        used |= _options(model.dynamics_)
         if model.dynamics_.time == "continuous":
-            used["Runge-Kutta method"] = ("dormand1980", "hairer1993")
-    for figure, words, keys in CHECKS:
-        if figure in data or figure in data.attrs:
-            used[words] = keys
-    return used
+            method = method_of(model.dynamics_, data["lead"].values)
+            found = {method, "dopri5"} if "n_around" in data.attrs else {method}
+            used["Runge-Kutta method"] = sum((STEPPERS[name] for name in sorted(found)), ())
+    there = {*data.variables, *data.attrs, *data["baseline"].values, data.attrs.get("range_kind")}
+    return used | {words: keys for figure, words, keys in CHECKS if figure in there}
+
+
+def _options(dynamics: Dynamics) -> dict[str, tuple[str, ...]]:
+    """What the parameters of a latent model ask for beyond its plain form."""
+    chosen = dynamics.get_params(deep=False)
+    plain = {name: p.default for name, p in signature(type(dynamics)).parameters.items()}
+    return {
+        words: keys
+        for name, words, keys in OPTIONS
+        if name in chosen
+        and (chosen[name] == words if name == "solver" else chosen[name] is not plain[name])
+    }
 
 
 def bibtex(keys: list[str]) -> str:

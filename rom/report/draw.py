@@ -83,8 +83,10 @@ def holding(figure: FigureBase, data: xr.Dataset) -> None:
 
 def valid_times(figure: FigureBase, data: xr.Dataset) -> None:
     """Valid time of each start; those that failed are marked."""
-    ax = figure.subplots()
-    start, time = data["start_time"].values, data["valid_time"].values
+    ax, time = figure.subplots(), data["valid_time"].values
+    start, label_of_start = data["start_time"].values, with_unit("start", data)
+    if np.ptp(start) == 0:  # a full model, run from many states at the same time
+        start, label_of_start = np.arange(len(time)), "start, by number"
     exceeded, bounded = data["exceeded"].values, data["bounded"].values
     groups = [
         ("within the tolerance to the end", ~exceeded & bounded, MODEL, "o", MODEL),
@@ -104,7 +106,7 @@ def valid_times(figure: FigureBase, data: xr.Dataset) -> None:
                 label=label,
             )
     ax.axhline(float(data["lead"][-1]), color=INK, lw=0.8, ls=":", label="horizon")
-    ax.set(xlabel=with_unit("start", data), ylabel=with_unit("valid time", data))
+    ax.set(xlabel=label_of_start, ylabel=with_unit("valid time", data))
     ax.set_ylim(0, 1.08 * float(data["lead"][-1]))
     legend_above(ax)
 
@@ -130,13 +132,20 @@ def bound(figure: FigureBase, data: xr.Dataset) -> None:
 
 
 def growth(figure: FigureBase, data: xr.Dataset) -> None:
-    """Growth of a small change of the initial state, by lead time."""
+    """Growth of a small change of the initial state, by lead time, and its bound."""
     ax = figure.subplots()
     growth = _positive(data["perturbation_growth"].values)
-    ax.plot(data["lead"], growth, color=MODEL)
+    ax.plot(data["lead"], growth, color=MODEL, label="worst found")
     ax.axhline(1, color=INK, lw=0.8, ls=":")
     scale = "log" if np.nanmax(growth) > 10 * np.nanmin(growth) else "linear"
     ax.set(xlabel=with_unit("lead time", data), ylabel="growth factor", yscale=scale)
+    if "growth_bound" in data:
+        low, high = ax.get_ylim()
+        bound = _positive(data["growth_bound"].values)
+        ax.plot(data["lead"], bound, color=BAD, ls="--", label="estimated bound")
+        most = 100 * high if scale == "log" else 2 * high - low
+        ax.set_ylim(low, min(most, max(high, ax.get_ylim()[1])))  # the bound may be far larger
+        legend_above(ax)
     ax.margins(x=0)
 
 

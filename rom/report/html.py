@@ -256,6 +256,8 @@ def _describe(model: ROM) -> dict[str, object]:
         "dynamics": f"{type(model.dynamics_).__name__}, {model.dynamics_.time} in time",
         "training snapshots": len(model.latent_),
     }
+    if model.input_names_ is not None:
+        info["inputs"] = ", ".join(f"u{i} = {n}" for i, n in enumerate(model.input_names_))
     energy = getattr(model.compressor_, "explained_variance_ratio_", None)
     if energy is not None:
         info["energy kept"] = f"{100 * float(np.sum(energy)):.4g} %"

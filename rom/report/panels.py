@@ -13,7 +13,7 @@ import numpy as np
 
 from rom.report import draw
 from rom.report.draw import MOST_COORDINATES
-from rom.report.words import known
+from rom.report.words import known, number
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -144,7 +144,10 @@ PANELS = (
         "Bounds",
         ("perturbation_growth",),
         draw.growth,
-        lambda d: "The worst found, by search, for a change of the initial state by 1 %.",
+        lambda d: (
+            "The worst found, by search, for a change of the initial state by 1 %, and to first "
+            "order what the logarithmic norm along the rollouts bounds it by."
+        ),
     ),
     Panel(
         "Spectra",
@@ -189,7 +192,7 @@ PANELS = (
         draw.coverage,
         lambda d: (
             "Share of the rollouts tested so far that the band held, and one that adapts to drift "
-            f"held, at {float(d['adaptive_width'].median()):.3g} times its width in the median."
+            f"held, at {number(d['adaptive_width'].median())} times its width in the median."
         ),
     ),
     Panel(

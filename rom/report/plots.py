@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Hashable, Sequence
 from html import escape
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
     from rom.rollout import StabilityReport
 
-# Of a panel, in inches: as wide as a phone at a legible size of type.
+# Of a panel, in inches: as wide as a phone at a legible size of type. Letters in a line above two.
 PANEL_SIZE = (3.6, 3.0)
+TITLE_WIDTH = 75
 # In a vector picture type stays text, in the reader's font, and ids do not depend on the time.
 VECTOR: Any = {
     "svg.fonttype": "none",
@@ -67,7 +69,9 @@ def plot_report(report: StabilityReport) -> Figure:
     n_rows = -(-len(panels) // 2)
     width, height = PANEL_SIZE
     figure = Figure(figsize=(2 * width, n_rows * (height + 0.3) + 0.3), layout="constrained")
-    figure.suptitle(report_title(data), x=0.01, ha="left", fontsize="medium", weight="bold")
+    figure.suptitle(
+        fill(report_title(data), TITLE_WIDTH), x=0.01, ha="left", fontsize="medium", weight="bold"
+    )
     parts = figure.subfigures(n_rows, 2, squeeze=False).ravel()
     for part, panel in zip(parts, panels, strict=False):
         panel.draw(part, data)

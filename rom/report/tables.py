@@ -133,7 +133,7 @@ def statistics_table(data: xr.Dataset) -> Table | None:
 def _kept(data: xr.Dataset) -> list[str]:
     kept = data["statistics_kept"].values
     sure = data["statistics_known"].values if "statistics_known" in data else np.ones_like(kept)
-    words = np.where(sure, np.where(kept, "kept", "not kept"), "not known")
+    words = np.where(kept, np.where(sure, "kept", "not known"), "not kept")
     return [str(word) for word in words]
 
 
@@ -180,7 +180,10 @@ def cost_table(data: xr.Dataset) -> Table | None:
 
 def starts_table(data: xr.Dataset) -> Table:
     """How each rollout went."""
-    columns = ("start_time", "valid_time", "exceeded", "status", "end_lead")
+    columns = ("valid_time", "exceeded", "status", "end_lead")
+    times = data["start_time"].values
+    if np.ptp(times) == 0:  # a full model, run from many states at the same time
+        times = np.arange(len(times))
     rows = [
         (
             f"{start:.6g}",
@@ -188,7 +191,7 @@ def starts_table(data: xr.Dataset) -> Table:
             f"{str(status).lower().replace('_', ' ')}, lead time {end:.4g}",
         )
         for start, valid, exceeded, status, end in zip(
-            *(data[name].values for name in columns), strict=True
+            times, *(data[name].values for name in columns), strict=True
         )
     ]
     return Table(("start", "valid time", "rollout"), rows, f"All {len(rows)} rollouts")

@@ -36,7 +36,7 @@ def check(
     *,
     starts: Any = None,
     t: ArrayLike | None = None,
-    u: ArrayLike | None = None,
+    u: Any = None,
     trajectory: ArrayLike | None = None,
     horizon: float | None = None,
     n_starts: int = 20,
@@ -48,8 +48,9 @@ def check(
 ) -> StabilityReport:
     """Check the rollouts of a fitted model against the full model, or held-out snapshots.
 
-    Each rollout is compared as far as the reference goes, and, unless the model takes inputs,
-    carried on to ten times that, to see whether it stays.
+    Each rollout is compared as far as the reference goes, and carried on to ten times that, to see
+    whether it stays: with inputs that are periodic by repeating them, with others as far as they
+    are known.
 
     Parameters
     ----------
@@ -63,8 +64,8 @@ def check(
     t : array_like, shape (n_time,), optional
         For a full model the output times, ``t[0]`` that of the starts. For NumPy snapshots the
         times of the rows; labelled ones bring their own.
-    u : array_like, shape (n_time, n_inputs), optional
-        Inputs at the times `t`, or of the snapshots.
+    u : array_like, shape (n_time, n_inputs), or Dataset or DataArray, optional
+        Inputs at the times `t`, or of the snapshots; labelled ones are looked up there.
     trajectory : array_like, shape (n_time,), optional
         Trajectory labels of NumPy snapshots.
     horizon : float, optional

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rom.rollout.baselines import Climate
 from rom.rollout.cost import timed_rollout
+from rom.rollout.inputs import onward
 from rom.rollout.result import Rollout, Status
 from rom.rollout.run import rollout
 from rom.rollout.skill import anomaly_correlation
@@ -20,6 +21,20 @@ Array = NDArray[np.float64]
 LONG_RUN = 10
 # States are compared this many bytes at a time.
 BLOCK_BYTES = 64 * 2**20
+
+
+class LongRun(NamedTuple):
+    """The rollout carried on: to ten horizons, or as far as its inputs are known."""
+
+    t: Array
+    """Times from the end of the reference on."""
+    u: Array | None
+    """Inputs then."""
+    repeated: bool
+    """Whether these are periodic, and were repeated."""
+    size: float
+    """Of the largest state, over that in training; infinite where it ended early, NaN where it
+    could not be carried on."""
 
 
 class Comparison(NamedTuple):
@@ -37,11 +52,20 @@ class Comparison(NamedTuple):
     anomaly_correlation: Array
     full_seconds: float
     reduced_seconds: float
-    long_run_size: float
+    long_run: LongRun
     start: float
     """Time of the start."""
     u: Array | None
     """Inputs at the times of the run."""
+
+    @property
+    def onward(self) -> tuple[Array, Array | None]:
+        """Times and inputs of the run and of the long one after it."""
+        longer = self.long_run
+        t = np.concatenate([self.run.t, longer.t[1:]])
+        if self.u is None or longer.u is None:
+            return t, None
+        return t, np.concatenate([self.u, longer.u[1:]])
 
 
 def compare(model: Any, climate: Climate, truth: Truth, bound: float | None) -> Comparison:
@@ -66,7 +90,7 @@ def compare(model: Any, climate: Climate, truth: Truth, bound: float | None) -> 
         squares=found,
         full_seconds=truth.seconds,
         reduced_seconds=seconds,
-        long_run_size=_long_run_size(model, climate, truth, run),
+        long_run=_long_run(model, climate, truth, run),
         start=float(truth.t[0]),
         u=truth.u,
     )
@@ -101,23 +125,24 @@ def _by_lead(
     return squares
 
 
-def _long_run_size(model: Any, climate: Climate, truth: Truth, run: Rollout) -> float:
-    """Largest state, over that in training, of the rollout carried on to ten horizons.
-
-    Infinite where it ends early, NaN where it cannot be carried on since the inputs are unknown.
-    """
+def _long_run(model: Any, climate: Climate, truth: Truth, run: Rollout) -> LongRun:
+    """Carry a rollout on, and see how large its states become."""
+    n = len(run.t) - 1
+    if truth.known is None:
+        t = run.t[-1] + np.arange((LONG_RUN - 1) * n + 1) * (run.t[-1] - run.t[0]) / n
+        u, repeated = None, False
+    else:
+        t, u, repeated = onward(*truth.known, (LONG_RUN - 1) * n)
     if run.status is not Status.COMPLETED:
-        return np.inf
-    if truth.u is not None:
-        return np.nan
-    n = (LONG_RUN - 1) * (len(run.t) - 1)
-    t = np.arange(n + 1) * (run.t[-1] - run.t[0]) / (len(run.t) - 1)
-    longer = rollout(model.dynamics_, run.z[-1], t, bound=run.bound, throw=False)
+        return LongRun(t, u, repeated, np.inf)
+    if len(t) < 2:
+        return LongRun(t, u, repeated, np.nan)
+    longer = rollout(model.dynamics_, run.z[-1], t, u=u, bound=run.bound, throw=False)
     if longer.status is not Status.COMPLETED:
-        return np.inf
+        return LongRun(t, u, repeated, np.inf)
     largest = np.linalg.norm(model.latent_ - climate.mean, axis=1).max()
     states = np.concatenate([run.z, longer.z]) - climate.mean
-    return float(np.linalg.norm(states, axis=1).max() / largest)
+    return LongRun(t, u, repeated, float(np.linalg.norm(states, axis=1).max() / largest))
 
 
 def decode(model: Any, z: Array) -> Array:

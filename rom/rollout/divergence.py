@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from rom.base import FullModel, HasNoise
 from rom.rollout.bootstrap import mean_interval, skill_interval
 from rom.rollout.certificate import certify
-from rom.rollout.compare import LONG_RUN, Comparison
+from rom.rollout.compare import Comparison
 from rom.rollout.crps import crps, sample_crps
-from rom.rollout.error_estimate import error_bound, step_error
+from rom.rollout.error_estimate import error_bound, growth_bound, step_error
 from rom.rollout.horizon import valid_time
 from rom.rollout.robustness import AIMS, AROUND, ROUNDS, stays_from_around, worst_growth
 from rom.rollout.run import rollout
@@ -80,10 +80,11 @@ def with_certificate(data: xr.Dataset, model: Any) -> xr.Dataset:
 def with_growth(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison]) -> xr.Dataset:
     """Add the worst growth found of 1 % perturbations of some starts, unless it takes too long.
 
-    And how long forecasts by the right equations would hold if errors grew so: from an error of
-    1 %, or of what the projection loses if that is more. Not for a model with noise, nor for a
-    chaotic one, where errors grow several times faster from one start than from another, nor for
-    one with inputs, of which it is not known whether it is chaotic.
+    Beside it stands what bounds it to first order, and how long forecasts by the right equations
+    would hold if errors grew so: from an error of 1 %, or of what the projection loses if that is
+    more. The last not for a model with noise, nor for a chaotic one, where errors grow several
+    times faster from one start than from another, nor for one with inputs, of which it may not be
+    known whether it is chaotic.
     """
     dynamics, latent = model.dynamics_, model.latent_
     size = PERTURBATION * float(np.sqrt(np.mean(np.sum((latent - latent.mean(axis=0)) ** 2, 1))))
@@ -103,12 +104,15 @@ def with_growth(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison])
     found = [
         worst_growth(dynamics, r.z[0], r.t, size=size, u=u, bound=r.bound).growth for r, u in runs
     ]
-    growth = np.max(found, axis=0)
-    data = data.assign(perturbation_growth=("lead", growth))
+    grown_most = np.max(found, axis=0)
+    bounds = [growth_bound(dynamics, run, u) for run, u in runs]
+    data = data.assign(
+        perturbation_growth=("lead", grown_most), growth_bound=("lead", np.max(bounds, axis=0))
+    )
     unsure = dynamics.n_inputs_ or np.isfinite(data.get("lyapunov_time", np.nan))
     if isinstance(dynamics, HasNoise) or unsure:
         return data
-    grown = max(PERTURBATION, float(data["error_floor"].max())) * growth
+    grown = max(PERTURBATION, float(data["error_floor"].max())) * grown_most
     held, _ = valid_time(grown, data["lead"], data.attrs["tolerance"])
     return data.assign_attrs(explained_time=float(held))
 
@@ -116,14 +120,19 @@ def with_growth(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison])
 def with_starts_around(
     data: xr.Dataset, model: Any, comparisons: Sequence[Comparison]
 ) -> xr.Dataset:
-    """Add how many rollouts from inside and around the training states stay bounded."""
-    run, dynamics = comparisons[0].run, model.dynamics_
-    if dynamics.n_inputs_:
-        return data
-    n = len(run.t) - 1
-    t = np.arange(LONG_RUN * n + 1) * ((run.t[-1] - run.t[0]) / n)
-    stays = stays_from_around(dynamics, model.latent_, t, bound=run.bound)
-    return data.assign_attrs(n_around=len(stays), n_around_bounded=int(stays.sum()), around=AROUND)
+    """Add how many rollouts from inside and around the training states stay bounded.
+
+    With inputs, all have those of the start from which they are known for longest.
+    """
+    longest = max(comparisons, key=lambda c: c.long_run.t[-1] - c.run.t[0])
+    t, u = longest.onward
+    stays = stays_from_around(model.dynamics_, model.latent_, t, u=u, bound=longest.run.bound)
+    return data.assign_attrs(
+        n_around=len(stays),
+        n_around_bounded=int(stays.sum()),
+        around=AROUND,
+        around_lead=float(t[-1] - t[0]),
+    )
 
 
 def with_scores(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison]) -> xr.Dataset:

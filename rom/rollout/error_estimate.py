@@ -25,6 +25,8 @@ Array = NDArray[np.float64]
 STEPS = 200
 # Relative step of the differences that give Jacobians.
 DIFFERENCE = 1e-6
+# Training states about which it is seen by how much decoding stretches a difference.
+DECODED = 10
 
 
 class StepError(NamedTuple):
@@ -36,6 +38,10 @@ class StepError(NamedTuple):
     """Of a step, in time; 1 for maps."""
     n: int
     """Steps tried."""
+    stretch: float = 1.0
+    """The most by which decoding stretches a difference of latent states."""
+    upright: bool = True
+    """Whether what the compressor loses stands at right angles to what it keeps."""
 
 
 def error_bound(
@@ -62,7 +68,7 @@ def error_bound(
     row : ndarray, shape (n_space,)
         The full state that it starts from, in the numbers of the compressor.
     floor : float, optional
-        As for :func:`estimated_bound`; by default of this state.
+        As for :func:`estimated_bound`; that of this state, which is known, where it is more.
     u : ndarray, shape (n_time, n_inputs), optional
         Inputs at the times of the run.
     step : StepError or str, optional
@@ -78,9 +84,8 @@ def error_bound(
         if bound.kind == "certified":
             return bound
         certificate = bound.reason
-    if floor is None:
-        floor = float(np.linalg.norm(row - model.from_latent(run.z[:1])[0]))
-    bound = estimated_bound(model, run, floor, u=u, step=step)
+    own = float(np.linalg.norm(row - model.from_latent(run.z[:1])[0]))
+    bound = estimated_bound(model, run, max(own, floor or 0.0), u=u, step=step)
     return bound._replace(reason=f"{bound.reason} Not certified: {certificate}")
 
 
@@ -149,7 +154,9 @@ def estimated_bound(
     for i, (by, steps) in enumerate(zip(grows, n_steps, strict=True)):
         latent[i + 1] = by * latent[i] + max(by, 1.0) * steps * step.size
     size = np.linalg.norm(run.z[:n], axis=1).max()
-    error[:n] = np.hypot(latent, floor) * (1 + ROUNDING) + ROUNDING * size
+    latent *= step.stretch
+    whole = np.hypot(latent, floor) if step.upright else latent + floor
+    error[:n] = whole * (1 + ROUNDING) + ROUNDING * size
     reason = (
         f"It follows from the largest error of one step between training states, of {step.n} "
         f"(about one in {step.n + 1} is larger), and the most that the compressor lost of a start."
@@ -173,7 +180,8 @@ def step_error(model: Any) -> StepError | str:
         return "The file of the model, of an older version, does not hold its training inputs."
     if dynamics.time == "discrete":
         ends = dynamics.predict(Z[now], u=None if u is None else u[now])
-        return StepError(float(np.linalg.norm(ends - Z[later], axis=1).max()), 1.0, len(now))
+        largest = float(np.linalg.norm(ends - Z[later], axis=1).max())
+        return StepError(largest, 1.0, len(now), *_decoding(model))
     steps = t[later] - t[now]
     ends = [
         rollout(
@@ -184,7 +192,32 @@ def step_error(model: Any) -> StepError | str:
     rates = np.linalg.norm(ends - Z[later], axis=1) / steps
     step = float(np.median(steps))
     largest = float(rates.max()) * step
-    return StepError(largest if np.isfinite(largest) else np.inf, step, len(now))
+    largest = largest if np.isfinite(largest) else np.inf
+    return StepError(largest, step, len(now), *_decoding(model))
+
+
+def _decoding(model: Any) -> tuple[float, bool]:
+    """By how much decoding stretches differences, and whether encoding projects orthogonally."""
+    compressor, latent = model.compressor_, model.latent_[:, : model.compressor_.rank_]
+    rng, size = np.random.default_rng(0), float(np.abs(latent).max()) or 1.0
+    mean = compressor.inverse_transform(np.zeros_like(latent[:1]))
+    modes = getattr(compressor, "components_", np.zeros((0, 0)))
+    if modes.shape == (latent.shape[1], mean.shape[1]):
+        z, x = size * rng.normal(size=(1, len(modes))), size * rng.normal(size=mean.shape)
+        if _alike(compressor.inverse_transform(z) - mean, z @ modes):
+            stretch = float(np.sqrt(np.linalg.norm(modes @ modes.T, 2)))
+            return stretch, _alike(compressor.transform(mean + x), x @ modes.T)
+    step = size * (DIFFERENCE if mean.dtype == np.float64 else np.sqrt(DIFFERENCE))
+    moves, squares = step * np.eye(latent.shape[1]), []
+    for z in latent[np.linspace(0, len(latent) - 1, DECODED).astype(int)]:
+        ahead, behind = (compressor.inverse_transform(z + sign * moves) for sign in (1, -1))
+        J = (ahead - behind).astype(np.float64) / (2 * step)
+        squares.append(np.linalg.norm(J @ J.T, 2))
+    return float(np.sqrt(max(squares))), False
+
+
+def _alike(a: Array, b: Array) -> bool:
+    return bool(np.linalg.norm(a - b) <= np.sqrt(DIFFERENCE) * np.linalg.norm(b))
 
 
 def growth(dynamics: Dynamics, z: Array, steps: Array, u: Array | None = None) -> Array:
@@ -195,6 +228,27 @@ def growth(dynamics: Dynamics, z: Array, steps: Array, u: Array | None = None) -
     rate = np.linalg.eigvalsh((J + J.transpose(0, 2, 1)) / 2)[:, -1]
     with np.errstate(over="ignore"):
         return np.asarray(np.exp(np.maximum(rate[:-1], rate[1:]) * steps))
+
+
+def growth_bound(dynamics: Dynamics, run: Rollout, u: Array | None = None) -> Array:
+    """By how much a small change of the start may have grown at each time (n_time,) of a rollout.
+
+    The product of what :func:`growth` gives, so to first order, and sampled at the output times:
+    an estimate. Infinite after the end of the rollout.
+
+    Examples
+    --------
+    >>> import rom
+    >>> shear = rom.OperatorInference.from_operators(A=[[0.0, 2.0], [0.0, 0.0]])
+    >>> growth_bound(shear, rom.rollout(shear, [0.0, 0.0], [0.0, 1.0, 2.0])).round(4)
+    array([1.    , 2.7183, 7.3891])
+    """
+    n = int(np.isfinite(run.z).all(axis=1).sum())
+    bound = np.full(len(run.t), np.inf)
+    with np.errstate(over="ignore"):
+        by = growth(dynamics, run.z[:n], np.diff(run.t[:n]), None if u is None else u[:n])
+        bound[:n] = np.cumprod(np.append(1.0, by))
+    return bound
 
 
 def jacobians(dynamics: Dynamics, z: Array, u: Array | None = None) -> Array:

@@ -62,19 +62,19 @@ def _values_of(model: Any, n_variables: Any, n_lanes: Any) -> Callable[..., Arra
 @overload(lanes.slope, jit_options=INLINE)
 def _slope(model: Any, values: Any, slopes: Any, s: Any) -> Callable[..., None]:
     def evaluate(model: Any, values: Any, slopes: Any, s: Any) -> None:
-        left, _, full, first, place, last, coef = model
+        left, right, full, first, place, last, coef = model
         rank, n_full, formed = slopes.shape[1], full.shape[1], len(values) - len(left)
-        row, n_blocked, one, n_done = s * rank, rank - rank % 4, formed - 1, 0
+        row, n_blocked, one = s * rank, rank - rank % 4, formed - 1
         for begin in range(0, n_full, CHUNK):
             end = min(begin + CHUNK, n_full)
-            form(values, model, formed, n_done, end - formed)
-            n_done = max(n_done, end - formed)
             for i in range(0, n_blocked, 4):  # four targets at a time: a fourth of the reading
                 p, q, v, w = spread(0.0), spread(0.0), spread(0.0), spread(0.0)
                 if begin > 0:
                     p, q = load(slopes, row + i), load(slopes, row + i + 1)
                     v, w = load(slopes, row + i + 2), load(slopes, row + i + 3)
                 for k in range(begin, end):
+                    if i == 0 and k >= formed:
+                        form(values, k, left[k - formed], right[k - formed])
                     x = load(values, k)
                     p, q = plus_product(p, x, full[i, k]), plus_product(q, x, full[i + 1, k])
                     v, w = plus_product(v, x, full[i + 2, k]), plus_product(w, x, full[i + 3, k])
@@ -85,9 +85,12 @@ def _slope(model: Any, values: Any, slopes: Any, s: Any) -> Callable[..., None]:
             for i in range(n_blocked, rank):
                 total = load(slopes, row + i) if begin > 0 else spread(0.0)
                 for k in range(begin, end):
+                    if i == 0 and k >= formed:
+                        form(values, k, left[k - formed], right[k - formed])
                     total = plus_product(total, load(values, k), full[i, k])
                 store(slopes, row + i, total)
-        form(values, model, formed, n_done, len(left))
+        for k in range(max(n_full, formed), len(values)):
+            form(values, k, left[k - formed], right[k - formed])
         for i in range(rank if len(coef) or not n_full else 0):
             total = load(slopes, row + i) if n_full else spread(0.0)
             for k in range(first[i], first[i + 1]):
@@ -101,11 +104,9 @@ def _slope(model: Any, values: Any, slopes: Any, s: Any) -> Callable[..., None]:
 
 
 @register_jitable(**INLINE)
-def form(values: Array, model: Any, formed: int, begin: int, end: int) -> None:
-    """Set some of the products among `values`, the first of which is in row `formed`."""
-    for k in range(begin, end):
-        factors = load(values, model.left[k]), load(values, model.right[k])
-        store(values, formed + k, product(factors[0], factors[1]))
+def form(values: Array, k: int, left: int, right: int) -> None:
+    """Set row `k` of the values to the product of two others."""
+    store(values, k, product(load(values, left), load(values, right)))
 
 
 @overload(lanes.combine, jit_options=INLINE)
@@ -149,9 +150,9 @@ def _within(z: Any, limit: Any, squares: Any, code: Any) -> Callable[..., bool]:
         total, n_beyond = spread(0.0), 0
         for j in range(len(z)):
             total = plus_product(total, load(z, j), load(z, j))
-        store(squares, 0, total)
         if all_at_most(total, limit**2):
             return True
+        store(squares, 0, total)
         for lane in range(WIDTH):
             if not squares[lane] <= limit**2 and code[lane] == lanes.COMPLETED:
                 n_beyond += 1
@@ -235,7 +236,10 @@ def march(
         some = slice(first, min(first + WIDTH, z.shape[1]))
         state, part = _taken(z, ends, some)
         noise = np.zeros((len(kicks), len(z), WIDTH))
-        noise[:, :, : some.stop - first] = kicks[:, :, some]
+        for i in range(len(kicks)):
+            for j in range(len(z)):
+                for k in range(some.stop - first):
+                    noise[i, j, k] = kicks[i, j, first + k]
         _march(model, is_map, method, state, t, u, noise, bound, out[some], part)
         _put_back(z, ends, some, state, part)
 
@@ -258,31 +262,37 @@ def adapt(
         some = slice(first, min(first + WIDTH, z.shape[1]))
         state, part = _taken(z, ends, some)
         steps = np.ones(WIDTH)
-        steps[: some.stop - first] = step[some]
+        for k in range(some.stop - first):
+            steps[k] = step[first + k]
         _adapt(model, state, steps, t, u, bound, rtol, atol, max_steps, out[some], part)
-        step[some] = steps[: some.stop - first]
+        for k in range(some.stop - first):
+            step[first + k] = steps[k]
         _put_back(z, ends, some, state, part)
 
 
 @register_jitable
 def _taken(z: Array, ends: lanes.Ends, some: slice) -> tuple[Array, lanes.Ends]:
     """Some members; in the lanes that are left over, members that have ended."""
-    n = some.stop - some.start
     state = lanes.empty((len(z), WIDTH))
     state[:] = np.nan
     code, time = np.full(WIDTH, lanes.NOT_FINITE), np.zeros(WIDTH)
     n_steps = np.zeros(WIDTH, np.int64)
-    state[:, :n] = z[:, some]
-    code[:n], time[:n], n_steps[:n] = ends.code[some], ends.time[some], ends.n_steps[some]
+    for k in range(some.stop - some.start):
+        member = some.start + k
+        for j in range(len(z)):
+            state[j, k] = z[j, member]
+        code[k], time[k], n_steps[k] = ends.code[member], ends.time[member], ends.n_steps[member]
     return state, lanes.Ends(code, time, n_steps)
 
 
 @register_jitable
 def _put_back(z: Array, ends: lanes.Ends, some: slice, state: Array, part: lanes.Ends) -> None:
-    n = some.stop - some.start
-    z[:, some] = state[:, :n]
-    ends.code[some], ends.time[some] = part.code[:n], part.time[:n]
-    ends.n_steps[some] = part.n_steps[:n]
+    for k in range(some.stop - some.start):
+        member = some.start + k
+        for j in range(len(z)):
+            z[j, member] = state[j, k]
+        ends.code[member], ends.time[member] = part.code[k], part.time[k]
+        ends.n_steps[member] = part.n_steps[k]
 
 
 march, adapt = compiled(march), compiled(adapt)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-# Members that run side by side: compiled, where the states of so many fit into the caches; and as
-# Python, where each operation costs some microseconds however many it is for.
-COMPILED_LANES, PYTHON_LANES = 128, 512
+# Members at most in one call, which costs 0.1 ms of Python on one core at a time: compiled, so few
+# that a core that is slow for a while gets fewer; and as Python, where each operation is dear.
+COMPILED_LANES, PYTHON_LANES = 256, 512
 # Fewer members of a polynomial than this run one after the other, without the cost of lanes.
 FEW = 4
 # States that are held at a time on the way to a reduction, in bytes.
@@ -65,8 +65,8 @@ def run_members(job: Job, z0: Array, first: int = 0, n_threads: int = N_THREADS)
     """
     z = None if job.reduce else np.empty((len(z0), len(job.grid), z0.shape[1]))
     widest = PYTHON_LANES if job.polynomial is None else COMPILED_LANES
-    width = kicks.STREAM * -(-len(z0) // (kicks.STREAM * n_threads))
-    width = min(width, widest)
+    n_blocks = n_threads * -(-len(z0) // (n_threads * widest))  # as many for each thread
+    width = kicks.STREAM * -(-len(z0) // (kicks.STREAM * n_blocks))
     blocks = [slice(i, min(i + width, len(z0))) for i in range(0, len(z0), width)]
 
     def work(block: slice) -> tuple[Ends, tuple[Any, ...]]:

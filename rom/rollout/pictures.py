@@ -43,17 +43,23 @@ def with_pictures(
     states[reached] = model.from_latent(z[reached])
     fields = [_field(model, rows, truth.t) for rows in (truth.rows, states)]
     if isinstance(fields[0], np.ndarray):
-        fields = [xr.DataArray(values, dims=("snapshot", "cell")) for values in fields]
+        fields = [xr.DataArray(values, dims=("snapshot", "column")) for values in fields]
     step = max(1, int(np.ceil((fields[0][0].size / MOST_CELLS) ** (1 / (fields[0].ndim - 1)))))
     thin = {dim: slice(None, None, step) for dim in fields[0].dims[1:]} if step > 1 else {}
+    taken, pictures = {*data.dims, *data.variables}, {}
     for name, field in zip(("field_truth", "field_model"), fields, strict=True):
         field = field.isel(thin)
         labels = [n for n, c in field.coords.items() if not c.dims or "snapshot" in c.dims]
-        data[name] = field.drop_vars(labels)
-    data["latent_truth"] = (("coordinate", "lead"), latent.T)
-    data["latent_model"] = (("coordinate", "lead"), run.z.T)
+        field = field.drop_vars(labels)
+        pictures[name] = field.rename(
+            {n: f"{n}_of_field" for n in taken & {*field.dims, *field.coords}}
+        )
     lead = ("snapshot", truth.t - truth.t[0], {"units": data.attrs["time_unit"]})
-    return data.assign_coords(snapshot_lead=lead)
+    return data.assign(
+        **pictures,
+        latent_truth=(("coordinate", "lead"), latent.T),
+        latent_model=(("coordinate", "lead"), run.z.T),
+    ).assign_coords(snapshot_lead=lead)
 
 
 def _field(model: Any, rows: Array, t: Array) -> Any:

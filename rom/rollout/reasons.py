@@ -93,7 +93,8 @@ def bands(data: xr.Dataset) -> list[str]:
     if "band_radius" not in data:
         return [
             f"No band at level {_level(data)}: that takes {data.attrs['n_apart_asked']} rollouts "
-            f"that do not overlap in time, but there are {data.attrs['n_apart']}."
+            f"that do not overlap in time, but there are {data.attrs['n_apart']}: ask for more "
+            "starts, or a shorter horizon."
         ]
     lines = [
         f"A band for all lead times and coordinates together, made of "
@@ -128,10 +129,12 @@ def drift(data: xr.Dataset) -> list[str]:
     width = data["adaptive_width"].values
     endless = int(np.isinf(width).sum())
     free = f", {endless} times as it had no finite width" if endless else ""
+    median = np.median(width)
+    wide = f"{median:.3g} times as wide in the median" if np.isfinite(median) else "mostly endless"
     return [
         f"Start by start through these {data.sizes['tested']}, a band that adapts to drift (Gibbs "
-        f"and Candès) held {adaptive:.3g} %{free}, and was {np.median(width):.3g} times as wide in "
-        f"the median as the fixed one, which held {fixed:.3g} %."
+        f"and Candès) held {adaptive:.3g} %{free}, and was {wide}; the fixed one held "
+        f"{fixed:.3g} %."
     ]
 
 
@@ -179,6 +182,8 @@ def statistics(data: xr.Dataset) -> list[str]:
 
 def chaos(data: xr.Dataset) -> list[str]:
     """The largest Lyapunov exponent and the dimension, beside the truth's."""
+    if "exponents" in data.attrs:
+        return [f"Lyapunov exponents were not computed: {data.attrs['exponents']}"]
     if "lyapunov_model" not in data:
         return []
     parts = []
@@ -212,10 +217,12 @@ def robustness(data: xr.Dataset) -> list[str]:
     lines = []
     if "perturbation_growth" in data:
         worst = float(data["perturbation_growth"][-1])
+        bound = float(data["growth_bound"][-1])
+        beside = f"; bounded, by estimate, by {bound:.3g}" if np.isfinite(bound) else ""
         grown = f"grown {worst:.3g} times" if np.isfinite(worst) else "ended the rollout"
         lines.append(
             f"The worst perturbation of a start found, 1 % large, had {grown} by "
-            f"lead time {time_in_words(float(data['lead'][-1]), data)}."
+            f"lead time {time_in_words(float(data['lead'][-1]), data)}{beside}."
         )
     if not errors_explained(data):
         lines.append(
@@ -228,11 +235,21 @@ def robustness(data: xr.Dataset) -> list[str]:
         lines.append(
             f"Of {data.attrs['n_around']} starts drawn inside and around the training states, up "
             f"to {data.attrs['around']:.3g} times as far from their mean, "
-            f"{data.attrs['n_around_bounded']} stayed within the bound to ten times that lead time."
+            f"{data.attrs['n_around_bounded']} stayed within the bound to lead time "
+            f"{time_in_words(data.attrs['around_lead'], data)}{_as_far(data)}."
         )
     if "certificate" in data.attrs:
         lines.append(f"Boundedness: {data.attrs['certificate']}.".replace("..", "."))
     return lines
+
+
+def _as_far(data: xr.Dataset) -> str:
+    """With which inputs rollouts went on past the reference."""
+    return {
+        "none": "",
+        "periodic": ", with inputs that repeat those known, which are periodic",
+        "known": ", as far as inputs are known",
+    }[data.attrs["inputs"]]
 
 
 def ensembles(data: xr.Dataset) -> list[str]:

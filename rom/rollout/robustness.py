@@ -123,19 +123,27 @@ def worst_growth(
 
 
 def stays_from_around(
-    dynamics: Dynamics, Z: ArrayLike, t: Array, *, n_starts: int = 200, bound: float | None = None
+    dynamics: Dynamics,
+    Z: ArrayLike,
+    t: Array,
+    *,
+    u: ArrayLike | None = None,
+    n_starts: int = 200,
+    bound: float | None = None,
 ) -> NDArray[np.bool_]:
     """Whether rollouts from starts drawn inside and around some states stay bounded.
 
     Parameters
     ----------
     dynamics : Dynamics
-        A fitted latent model without inputs.
+        A fitted latent model.
     Z : array_like, shape (n_states, rank)
         Of the training, usually. A start is one of them, with its distance from their mean
         multiplied by a number drawn evenly from 0 to :data:`AROUND`.
     t : ndarray, shape (n_time,)
         Times of the rollouts.
+    u : array_like, shape (n_time, n_inputs), optional
+        Inputs then, the same for all.
     n_starts : int, default 200
     bound : float, optional
         As in :func:`rom.rollout`.
@@ -158,7 +166,7 @@ def stays_from_around(
     mean = states.mean(axis=0)
     away = states[rng.integers(len(states), size=n_starts)] - mean
     starts = mean + AROUND * rng.random((n_starts, 1)) * away
-    runs = ensemble(dynamics, starts, t, bound=bound, reduce=[Moments()])
+    runs = ensemble(dynamics, starts, t, u=u, bound=bound, reduce=[Moments()])
     return np.array([status is Status.COMPLETED for status in runs.status])
 
 

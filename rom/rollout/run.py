@@ -131,8 +131,8 @@ def rollout(
     _check_targets(dynamics, z0, u[0])
     polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
     method = _check_stepper(dynamics, stepper, polynomial, t)
-    if stepper == "auto" and method == "dopri5" and polynomial is not None and not u.shape[1]:
-        method = "dop853"  # smooth and without kinks; members of ensembles run faster by "dopri5"
+    if stepper == "auto":
+        method = _alone(method, polynomial, u)
     with np.errstate(all="ignore"):
         z, code, t_end, n_steps = _run(dynamics, polynomial, method, z0, t, u, bound, random_state)
     result = Rollout(
@@ -141,6 +141,26 @@ def rollout(
     if throw and result.status is not Status.COMPLETED:
         raise RolloutError(result)
     return result
+
+
+def method_of(dynamics: Dynamics, t: NDArray[np.float64]) -> str:
+    """The method that "auto" stands for in a rollout over the times `t`.
+
+    Examples
+    --------
+    >>> import rom
+    >>> decay = rom.OperatorInference.from_operators(A=[[-1.0]])
+    >>> method_of(decay, np.arange(3.0))
+    'dop853'
+    """
+    polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
+    inputs = np.zeros((len(t), dynamics.n_inputs_))
+    return _alone(_check_stepper(dynamics, "auto", polynomial, t), polynomial, inputs)
+
+
+def _alone(method: str, polynomial: Polynomial | None, u: NDArray[np.float64]) -> str:
+    """Order 8 where a model is smooth and without kinks; members of ensembles run faster by 5."""
+    return "dop853" if method == "dopri5" and polynomial is not None and not u.shape[1] else method
 
 
 def _run(

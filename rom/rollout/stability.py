@@ -97,8 +97,9 @@ class StabilityReport:
             reference); with a baseline ``baseline_error``, ``skill``; by baseline
             ``baseline_reliable_time``. By start: ``valid_time``, ``exceeded`` (whether the
             tolerance was), ``status``, ``bounded``, ``end_lead`` (lead time reached),
-            ``long_run_size`` (largest state over that in training, carried on to ten horizons;
-            infinite if that ended early, NaN with inputs), ``start_size`` (how far out the start
+            ``long_run_size`` (largest state over that in training, carried on to
+            ``long_run_lead``, which is ten horizons or as far as inputs are known; infinite if
+            that ended early, NaN if there were none), ``start_size`` (how far out the start
             is, 1 at the edge of the training range), ``left_range`` (first lead time outside of
             it, NaN if never), with inputs ``left_inputs`` (the same of theirs), ``full_seconds``,
             ``reduced_seconds``. By latent coordinate and lead time, with starts enough:
@@ -113,7 +114,8 @@ class StabilityReport:
             spectra, autocorrelations and histograms themselves; ``lyapunov_model``,
             ``kaplan_yorke_model``, ``lyapunov_time``, for an affordable full model
             ``lyapunov_truth``, ``kaplan_yorke_truth``; ``error_bound`` (normalised),
-            ``useful_horizon``, ``effectivity``; ``perturbation_growth``, and as an attribute
+            ``useful_horizon``, ``effectivity``; ``perturbation_growth`` beside ``growth_bound``
+            (to first order, an estimate), and as an attribute
             ``explained_time`` (to which errors of the start alone stay within the tolerance; not of
             chaotic models); for a model with noise ``crps``, ``crps_climatology``,
             ``crps_low``, ``crps_high`` and, of its skill over the climatology, ``crps_skill_low``,

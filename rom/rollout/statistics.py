@@ -232,7 +232,8 @@ def _blocks(truth: Sequence[ArrayLike], model: Sequence[ArrayLike]) -> tuple[Arr
     if length < SHORTEST:
         raise ValueError(
             f"Statistics take {BLOCKS} blocks of {SHORTEST} rows or more of the truth, but its "
-            f"{len(ours)} stretches have {sum(lengths)} rows, the median stretch {length}."
+            f"{len(ours)} stretches have {sum(lengths)} rows, the median stretch "
+            f"{np.median(lengths):g}."
         )
     if max(len(each) for each in theirs) < length:
         raise ValueError(

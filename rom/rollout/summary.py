@@ -88,7 +88,12 @@ def summarise(
             "status": ("start", [run.status.name for run in runs]),
             "bounded": ("start", [run.status is Status.COMPLETED for run in runs]),
             "end_lead": ("start", [run.t_end - run.t[0] for run in runs], {"units": unit}),
-            "long_run_size": ("start", [c.long_run_size for c in comparisons]),
+            "long_run_size": ("start", [c.long_run.size for c in comparisons]),
+            "long_run_lead": (
+                "start",
+                [c.long_run.t[-1] - c.run.t[0] for c in comparisons],
+                {"units": unit},
+            ),
             "full_seconds": ("start", [c.full_seconds for c in comparisons]),
             "reduced_seconds": ("start", [c.reduced_seconds for c in comparisons]),
         },
@@ -105,5 +110,13 @@ def summarise(
         reliable_time=reliable_time(time, level),
         scale=scale,
         bound=runs[0].bound,
+        inputs=_kind_of_inputs(comparisons),
         time_unit=unit,
     )
+
+
+def _kind_of_inputs(comparisons: Sequence[Comparison]) -> str:
+    """How rollouts were carried on past the reference, as far as inputs are concerned."""
+    if comparisons[0].u is None:
+        return "none"
+    return "periodic" if all(c.long_run.repeated for c in comparisons) else "known"

@@ -52,7 +52,7 @@ class Terms(NamedTuple):
     place: Places
     """One value that each listed coefficient multiplies (n_listed,)."""
     last: Places
-    """The other one, a variable or the number 1."""
+    """The other one, a variable; the number 1 where a term is one variable or none."""
     coef: Array
     """Listed coefficients (n_listed,), target by target."""
 
@@ -70,13 +70,16 @@ def terms_of(polynomial: Polynomial) -> Terms:
     left, right, places = _products(exponents)
     full = np.zeros((len(coef), int(places[:n_terms].max(initial=-1)) + 1))
     np.add.at(full.T, places[:n_terms], coef[:, :n_terms].T)  # a term may be there twice
+    place = places[n_terms:]
+    alone = place == exponents.shape[1]  # a variable times 1, which loops leave out
+    place[alone], last[alone] = last[alone], place[alone]
     target, term = np.nonzero(coef[:, n_terms:])
     return Terms(
         left=left.astype(np.uint32),
         right=right.astype(np.uint32),
         full=full,
         first=np.searchsorted(target, np.arange(len(coef) + 1)).astype(np.uint32),
-        place=places[n_terms + term].astype(np.uint32),
+        place=place[term].astype(np.uint32),
         last=last[term].astype(np.uint32),
         coef=np.ascontiguousarray(coef[target, n_terms + term], dtype=np.float64),
     )

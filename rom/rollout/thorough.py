@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rom.base import FullModel, HasNoise
-from rom.data.trajectory import even_step
-from rom.rollout.compare import Comparison
+from rom.data.trajectory import EVEN_RTOL, even_step
+from rom.rollout.compare import LONG_RUN, Comparison
 from rom.rollout.divergence import (
     with_bounds,
     with_certificate,
@@ -126,23 +126,28 @@ def with_statistics(
 def with_exponents(
     data: xr.Dataset, model: Any, comparisons: Sequence[Comparison], reference: Any
 ) -> xr.Dataset:
-    """Add Lyapunov exponents of a model without inputs, and those of a full model if affordable."""
+    """Add Lyapunov exponents of a model, and without inputs of a full one if that is affordable."""
     from rom.rollout.lyapunov import lyapunov  # numba takes half a second to import
 
-    dynamics, run, z0 = model.dynamics_, comparisons[0].run, comparisons[0].truth[0]
-    if dynamics.n_inputs_:
-        return data
+    first = comparisons[0]
+    dynamics, run, z0 = model.dynamics_, first.run, first.truth[0]
     horizon, n = run.t[-1] - run.t[0], min(MOST_EXPONENTS, len(z0))
     step = horizon / (PER_HORIZON if dynamics.time == "continuous" else len(run.t) - 1)
-    t = step * np.arange(round(LYAPUNOV_HORIZONS * horizon / step) + 1)
-    found = lyapunov(dynamics, z0, t, n_exponents=n, bound=run.bound)
+    t, u = step * np.arange(round(LYAPUNOV_HORIZONS * horizon / step) + 1), None
+    if dynamics.n_inputs_:
+        t, u = first.onward
+        if t[-1] - t[0] < LONG_RUN * horizon * (1 - EVEN_RTOL):
+            return data.assign_attrs(
+                exponents="they are means over a long run, for which inputs are not known."
+            )
+    found = lyapunov(dynamics, z0, t, u=u, n_exponents=n, bound=run.bound)
     data = data.assign(
         lyapunov_model=("exponent", found.exponents),
         lyapunov_model_error=("exponent", found.standard_error),
         kaplan_yorke_model=found.kaplan_yorke,
         lyapunov_time=found.time,
     )
-    if not isinstance(reference, FullModel):
+    if not isinstance(reference, FullModel) or u is not None:
         return data
     state = np.asarray(model.decode(z0[None]))[0]
     true = _of_full_model(reference, state, t, n, float(np.ptp(found.exponents)))

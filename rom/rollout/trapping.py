@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import comb
 
 from rom.base import Dynamics, HasPolynomial, Polynomial
-from rom.dynamics.energy import search_energy
+from rom.dynamics.energy import search_energies, search_energy
 from rom.dynamics.lmi import is_positive
 from rom.dynamics.trapping import most_damped, trapping_region
 
@@ -21,6 +21,8 @@ Array = NDArray[np.float64]
 # Numbers in the matrix of a proof past which none is searched for: some seconds. Centres that are
 # tried where energy is produced.
 LARGEST_PROOF, TRIES = 2e7, 2000
+# Energy that quadratic terms may produce in a norm that is tried, over what they could.
+NEARLY = (1e-9, 1e-6, 1e-3)
 # Decay over the norm of the model, by coordinate, that counts as rounding.
 ROUNDING = 64 * np.finfo(np.float64).eps
 
@@ -44,8 +46,9 @@ def certified_region(dynamics: Dynamics) -> Region:
 
     Energies ``E = (z - m)·P (z - m) / 2`` are tried that fall wherever they are large: with P the
     identity first, then with P and m searched for together, which for a polynomial model is a
-    linear matrix inequality. Where the quadratic terms of a quadratic model produce energy, it may
-    still fall between two radii: then rollouts from inside of the larger one end in the smaller.
+    linear matrix inequality. Where the quadratic terms of a quadratic model produce energy in every
+    norm P, if only by the rounding of its coefficients, it may still fall between two radii: then
+    rollouts from inside of the larger one end in the smaller.
 
     Parameters
     ----------
@@ -108,11 +111,11 @@ def _region(time: str, polynomial: Polynomial, degree: int) -> Region:
 
 def _nonlinear(polynomial: Polynomial, degree: int) -> Region:
     """By the identity as P, then by any P, then, for quadratic models, between two radii."""
-    exponents, coef = polynomial
+    coef = polynomial.coef
     rank = len(coef)
     n_monomials = int(comb(rank + degree + 1, rank))
-    found = None
-    if n_monomials * coef.size < LARGEST_PROOF:
+    found, small = None, n_monomials * coef.size < LARGEST_PROOF
+    if small:
         found = trapping_region(polynomial)
         if not found.certified and (energy := search_energy(polynomial)) is not None:
             found = trapping_region(polynomial, centre=energy[1], norm=energy[0])
@@ -121,14 +124,30 @@ def _nonlinear(polynomial: Polynomial, degree: int) -> Region:
         words = f"trapping region of radius {radius:.4g}: every rollout ends in it"
         return Region(True, found.centre, radius, float("inf"), words)
     if degree == 2:
-        return _between(*_operators(exponents, coef))
+        return _between(polynomial, NEARLY if small else ())
     if found is None:
         return _none(rank, f"{rank} coordinates are too many to search for a proof")
     return _none(rank, found.reason[:1].lower() + found.reason[1:].rstrip("."))
 
 
-def _between(constant: Array, linear: Array, quadratic: Array) -> Region:
-    """Where dE/dt <= r (c + μ r + q r²) shows that E = r²/2, r = |z - m|, falls."""
+def _between(polynomial: Polynomial, nearly: tuple[float, ...]) -> Region:
+    """Between two radii, in the identity as P or one in which little energy is produced."""
+    operators = _operators(*polynomial)
+    region = _between_radii(*operators, np.eye(len(polynomial.coef)))
+    if region.certified:
+        return region
+    tried = (_between_radii(*operators, P) for P, _ in search_energies(polynomial, nearly))
+    return next((found for found in tried if found.certified), region)
+
+
+def _between_radii(constant: Array, linear: Array, quadratic: Array, P: Array) -> Region:
+    """Where dE/dt <= r (c + μ r + q r²) shows that E = r²/2, r² = (z - m)·P (z - m), falls."""
+    values, axes = np.linalg.eigh(P)
+    widest, narrowest = 1 / np.sqrt(values[[0, -1]])
+    # In coordinates in which P is the identity.
+    to, back = np.sqrt(values)[:, None] * axes.T, axes / np.sqrt(values)
+    constant, linear = to @ constant, to @ linear @ back
+    quadratic = np.einsum("ai,ijk,jb,kc->abc", to, quadratic, back, back, optimize=True)
     form = _cubic_form(quadratic)
     q = float(np.linalg.norm(form.reshape(len(form), -1), 2))  # at least w·H(w) for unit w
 
@@ -151,8 +170,8 @@ def _between(constant: Array, linear: Array, quadratic: Array) -> Region:
     if mu >= 0 or root <= 0:
         return _none(len(m), "the quadratic terms produce energy, and no ball is known to hold it")
     # The smaller root, without cancellation.
-    basin = (-mu + np.sqrt(root)) / (2 * q) if q > 0 else np.inf
-    radius = 2 * c / (-mu + np.sqrt(root))
+    basin = float(narrowest * (-mu + np.sqrt(root)) / (2 * q)) if q > 0 else float("inf")
+    radius, m = float(widest * 2 * c / (-mu + np.sqrt(root))), back @ m
     if radius <= 1e-12 * float(np.linalg.norm(m)):
         words = f"every rollout from within {basin:.4g} of one steady state ends at it"
     else:
@@ -160,7 +179,7 @@ def _between(constant: Array, linear: Array, quadratic: Array) -> Region:
             f"trapping region of radius {radius:.4g}: every rollout from within {basin:.4g} of its "
             "centre ends in it"
         )
-    return Region(True, m, float(radius), float(basin), words)
+    return Region(True, m, radius, basin, words)
 
 
 def _most_damped(linear: Array, quadratic: Array, form: Array) -> Array:

@@ -32,6 +32,9 @@ class Truth(NamedTuple):
     """What the full model took; NaN for snapshots."""
     coarse: Array | None = None
     """The same by the rival at equal cost, where there is one; infinite where it failed."""
+    known: tuple[Array, Array, int] | None = None
+    """Times and inputs of the stretch that the start lies in, and how many of these rows come to
+    the end of the rollout."""
     before: Array | None = None
     """Rows before the start, which the latent states of a model with delays hold."""
 
@@ -61,7 +64,7 @@ def simulated(
     if t is None or np.size(t) < 2:
         raise ValueError("A check against a full model needs its output times t, two or more.")
     t = checks.check_times(t, np.size(t))
-    u = checks.check_inputs(u, len(t), n_inputs=model.dynamics_.n_inputs_)
+    u = model.inputs_at(u, t, len(t))
     if u is not None and model.states_per_row > 1:
         raise ValueError(
             "The inputs before a start, which gave its history, are not known: check a model with "
@@ -109,14 +112,14 @@ def _run(
     begin = perf_counter()
     run = reference.simulate(state, t, u=u)
     seconds = perf_counter() - begin
-    rows = rows_of(run, t)
+    rows, known = rows_of(run, t), None if u is None else (t, u, len(t))
     if rival is None:
-        return Truth(t, u, rows, seconds, before=before)
+        return Truth(t, u, rows, seconds, known=known, before=before)
     try:
         coarse = rows_of(rival.model.simulate(state, t, u=u), t)
     except FloatingPointError:
         coarse = np.full_like(rows, np.inf)
-    return Truth(t, u, rows, seconds, coarse, before)
+    return Truth(t, u, rows, seconds, coarse, known, before)
 
 
 def held_out(
@@ -134,7 +137,7 @@ def held_out(
         raise ValueError(
             f"A check needs two snapshots or more of the reference, but it has {rows.shape[0]}."
         )
-    u = checks.check_inputs(u, rows.shape[0], n_inputs=model.dynamics_.n_inputs_)
+    u = model.inputs_at(u, times, rows.shape[0])
     if times is None:
         if model.dynamics_.time == "continuous":
             raise ValueError("A continuous-time model needs the times t of the snapshots.")
@@ -166,8 +169,11 @@ def held_out(
     def parts(slices: list[slice]) -> Iterator[Truth]:
         for s in slices:
             before = np.asarray(rows[s.start - past : s.start]) if past else None
-            inputs = None if u is None else u[s]
-            yield Truth(times[s], inputs, np.asarray(rows[s]), before=before)
+            inputs, known = None, None
+            if u is not None:
+                piece = next(piece for piece in pieces if piece.start <= s.start < piece.stop)
+                inputs, known = u[s], (times[piece], u[piece], s.stop - piece.start)
+            yield Truth(times[s], inputs, np.asarray(rows[s]), known=known, before=before)
 
     by_length = sorted(pieces, key=lambda piece: piece.start - piece.stop)
     return Truths(

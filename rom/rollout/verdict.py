@@ -143,15 +143,23 @@ def _endings(data: xr.Dataset) -> list[str]:
 
 def _carried_on(data: xr.Dataset) -> list[str]:
     size = _long_run(data)
-    if not data["bounded"].all() or np.isnan(size):
+    if not data["bounded"].all():
         return []
+    if np.isnan(size):
+        return [
+            "They were not carried on past that lead time, as the inputs then are not known: they "
+            "are not periodic. What the model does later was not seen."
+        ]
+    to = {
+        "none": "to ten times that lead time",
+        "periodic": "to ten times that lead time by repeating their inputs, which are periodic",
+        "known": "as far as their inputs are known, at most to lead time "
+        + time_in_words(float(data["long_run_lead"].max()), data),
+    }[data.attrs["inputs"]]
     if np.isinf(size):
         n = int(np.isinf(data["long_run_size"]).sum())
-        return [f"Carried on to ten times that lead time, {n} of them left the bound or ended."]
-    return [
-        f"Carried on to ten times that lead time, the largest state was {size:.3g} times the "
-        "largest in training."
-    ]
+        return [f"Carried on {to}, {n} of them left the bound or ended."]
+    return [f"Carried on {to}, the largest state was {size:.3g} times the largest in training."]
 
 
 def _long_run(data: xr.Dataset) -> float:
@@ -238,9 +246,11 @@ def _cost(data: xr.Dataset) -> str:
 def _rival(data: xr.Dataset) -> str:
     if "coarse_factor" not in data.attrs:
         return ""
+    seconds, ours = data.attrs["coarse_seconds"], float(data["reduced_seconds"].median())
+    dearer = seconds > ours
     return (
-        f" The full model on a grid {data.attrs['coarse_factor']} times coarser took "
-        f"{data.attrs['coarse_seconds']:.3g} s."
+        f" The full model on a grid {data.attrs['coarse_factor']} times coarser took {seconds:.3g} "
+        f"s{f', {seconds / ours:.3g} times more: none is as cheap' if dearer else ''}."
     )
 
 

@@ -8,6 +8,7 @@ import rom
 from rom.compress import Identity
 from rom.dynamics.echo_state import EchoState
 from rom.dynamics.hankel import delays
+from rom.dynamics.regression import ridge
 from rom.fom import Lorenz63
 
 
@@ -153,3 +154,14 @@ def test_a_constant_coordinate_is_kept():
 def test_rows_of_another_width_are_refused():
     with pytest.raises(ValueError, match=r"EchoState needs rows of 2 states, as delays\(Z, 2\)"):
         EchoState(n_delays=2).fit(np.eye(3))
+
+
+def test_the_read_out_of_blocks_of_rows_is_that_of_all_rows():
+    """So many rows that no block holds them."""
+    rng = np.random.default_rng(0)
+    Z, u = rng.normal(size=(6000, 2)), rng.normal(size=(6000, 1))
+    y = np.tanh(Z @ rng.normal(size=(2, 2)) + u)
+    model = EchoState(40, ridge=1e-3, random_state=0).fit(Z, y, u=u)
+    features = model._features(Z, u)
+    coef = ridge(features, y - Z, 1e-3)
+    assert_allclose(model.predict(Z, u=u), Z + features @ coef.T, atol=1e-9)

@@ -1,5 +1,6 @@
 """Sums of rows: in one pass, in parts, over trajectories, by products or by a triangle."""
 
+import dask.array
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -141,3 +142,13 @@ def test_the_pass_over_the_rows_finds_the_largest(model):
 def test_states_whose_squares_overflow_have_no_bound():
     Z, y, _ = rows(5)
     assert OperatorInference("A").fit(1e200 * Z, y).bound_ == np.inf
+
+
+def test_parts_may_be_blocks_of_a_dask_array():
+    Z, y, u = rows(6)
+    lazy = [dask.array.from_array(values, chunks=(200, -1)) for values in (Z, y, u)]
+    whole, parts = SINDy().fit(Z, y, u=u), SINDy()
+    for k in range(3):
+        states, targets, inputs = (values.blocks[k] for values in lazy)
+        parts.partial_fit(states, targets, u=inputs)
+    assert_allclose(parts.coef_, whole.coef_, atol=1e-8)

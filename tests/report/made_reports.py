@@ -62,6 +62,7 @@ def _figures(data):
         useful_horizon=("start", np.linspace(1, 5.8, n)),
         effectivity=("lead", np.full(M, 3.0)),
         perturbation_growth=("lead", np.exp(LEAD)),
+        growth_bound=("lead", np.exp(1.5 * LEAD)),
         band_radius=(
             ("coordinate", "lead"),
             np.outer([1.0, 0.6, 0.3, 0.1], 0.1 + LEAD),

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 from made_reports import bare, complete
 
+import rom
 import rom.compress
 import rom.dynamics
 from rom.base import Compressor, Dynamics
-from rom.report.cite import CHECKS, PARTS, bibtex, entries, methods_used
+from rom.report.cite import CHECKS, OPTIONS, PARTS, STEPPERS, bibtex, entries, methods_used
 
 UNCITED = {"Identity"}  # does nothing
 
@@ -22,9 +24,8 @@ def test_every_method_has_its_sources_and_every_source_its_method():
         and issubclass(made, Compressor | Dynamics)
     }
     assert set(PARTS) == classes - UNCITED
-    keys = {"dormand1980", "hairer1993", "takens1981"}.union(
-        *PARTS.values(), *(keys for _, _, keys in CHECKS)
-    )
+    tables = (*PARTS.values(), *STEPPERS.values(), *(k for _, _, k in (*CHECKS, *OPTIONS)))
+    keys = {"takens1981"}.union(*tables)
     assert set(entries()) == keys
 
 
@@ -42,8 +43,48 @@ def test_entries_are_whole_and_in_order():
 
 
 def test_figures_of_a_check_call_for_their_sources():
-    assert set(methods_used(None, bare().data)) == {"reliable time", "skill scores"}
+    always = {"reliable time", "skill scores", "seasonal linear forecast"}
+    assert set(methods_used(None, bare().data)) == always
     assert set(methods_used(None, complete().data)) == {words for _, words, _ in CHECKS}
+
+
+def fitted(dynamics):
+    t = 0.1 * np.arange(30)
+    return rom.ROM(rom.Identity(), dynamics).fit(np.c_[np.cos(t), np.sin(t)], t=t)
+
+
+@pytest.mark.parametrize(
+    ("dynamics", "words", "keys"),
+    [
+        (rom.SINDy(), None, None),
+        (rom.SINDy(solver="sr3"), "sr3", ("zheng2019",)),
+        (rom.SINDy(n_models=3, random_state=0), "ensemble of fits", ("fasel2022",)),
+    ],
+)
+def test_what_a_model_is_asked_for_is_cited(dynamics, words, keys):
+    used = methods_used(fitted(dynamics), bare().data)
+    assert used["SINDy"] == ("brunton2016",)
+    assert {words for _, words, _ in OPTIONS} & set(used) == {words} - {None}
+    assert used.get(words) == keys
+
+
+@pytest.mark.parametrize(
+    ("dynamics", "around", "keys"),
+    [
+        (rom.OperatorInference("A"), {}, {"hairer1993"}),
+        (rom.OperatorInference("A"), {"n_around": 200}, {"hairer1993", "dormand1980"}),
+        (rom.OperatorInference.from_operators(A=[[-1e9]]), {}, {"krogstad2005", "balac2013"}),
+        (rom.KernelModel(), {}, None),
+    ],
+)
+def test_the_method_that_runs_it_is_cited(dynamics, around, keys):
+    model = fitted(rom.OperatorInference("A"))
+    if hasattr(dynamics, "n_features_in_"):
+        model.dynamics_ = dynamics
+    else:
+        model = fitted(dynamics)
+    used = methods_used(model, bare().data.assign_attrs(around)).get("Runge-Kutta method")
+    assert (None if used is None else set(used)) == keys
 
 
 @pytest.mark.parametrize("keys", [[], ["peng2016"], ["sirovich1987", "lumley1967"]])

@@ -31,6 +31,12 @@ def page():
     return to_html(complete())
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages whose words are read need no panels: matplotlib takes longer than all else."""
+    monkeypatch.setattr("rom.report.html.panel_svg", lambda *args, **kwargs: "<svg></svg>")
+
+
 class Page(HTMLParser):
     """Collects tags and text, and fails on a tag that is not closed."""
 
@@ -128,7 +134,7 @@ def test_every_variable_may_be_absent_by_itself():
             make(without)
 
 
-def test_model_is_described_and_may_be_described_by_the_caller(model):
+def test_model_is_described_and_may_be_described_by_the_caller(model, undrawn):
     report = rom.check(model, X[100:], t=T[100:], n_starts=3)
     found = Page(to_html(report, model=model)).text
     assert "OperatorInference, continuous in time" in found
@@ -139,7 +145,7 @@ def test_model_is_described_and_may_be_described_by_the_caller(model):
     assert "compressor" not in found
 
 
-def test_long_equations_are_folded_and_longer_ones_left_out():
+def test_long_equations_are_folded_and_longer_ones_left_out(undrawn):
     long = ["dz0/dt = " + " + ".join(["0.5 z0"] * 1000)]
     assert "All 1 equations" in to_html(bare(), equations=long)
     page = to_html(bare(), equations=["z0 = " + "1" * LONGEST])
@@ -165,7 +171,7 @@ def test_figures_are_shown_with_their_captions():
     assert images[0]["src"].startswith("data:image/png;base64,")
 
 
-def test_tone_of_the_verdict():
+def test_tone_of_the_verdict(undrawn):
     data = bare().data
     good = data.assign(exceeded=("start", np.zeros(data.sizes["start"], dtype=bool)))
     bad = data.assign(bounded=data["bounded"] & (data["start_time"] > 10.5))
@@ -216,7 +222,7 @@ def test_fragment_is_styled_and_stands_alone():
     assert not {"html", "head", "body", "title", "script"} & {tag for tag, _ in found.tags}
 
 
-def test_written_whole_or_not_at_all(tmp_path):
+def test_written_whole_or_not_at_all(tmp_path, undrawn):
     path = tmp_path / "report.html"
     page = to_html(bare(), path)
     assert path.read_text(encoding="utf-8") == page

@@ -229,3 +229,13 @@ def test_width_shows_the_table():
     assert np.array_equal(curve(change, "0").get_ydata(), table.change[:, -1, 0])
     assert np.array_equal(curve(output, "spread at the start").get_ydata(), table.spread[:, 0])
     assert np.array_equal(curve(output, "from the wide limit").get_xdata(), [8, 16, 64])
+
+
+def test_a_long_verdict_stays_on_the_picture():
+    report = complete()
+    words = "; ".join(["stable", "reliable to lead time 5.23 days at level 90 %"] * 4)
+    figure = plot_report(rom.rollout.StabilityReport(report.data, words, report.reasons))
+    figure.draw_without_rendering()
+    title = figure._suptitle
+    assert title.get_text().replace("\n", " ") == f"{words} (12 rollouts)"
+    assert title.get_window_extent().x1 <= figure.bbox.x1

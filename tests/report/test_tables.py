@@ -110,3 +110,16 @@ def test_training_times_are_dates_or_numbers_from_first_to_last_of_all_trajector
     ):
         assert training_times(SimpleNamespace(latent_t_=t, time_axis_=axis)) == words
     assert training_times(SimpleNamespace(latent_t_=None, time_axis_=months)) == ""
+
+
+def test_what_is_beyond_chance_is_lost_even_where_chance_is_large():
+    data = complete().data
+    data["distance"][-1], data["statistics_kept"][-1] = np.inf, False
+    assert [row[-1] for row in statistics_table(data).rows][-1] == "not kept"
+
+
+def test_starts_at_one_time_are_told_apart_by_their_number():
+    data = bare().data
+    assert starts_table(data).rows[3][0] == "13"
+    same = data.assign_coords(start_time=("start", np.zeros(12)))
+    assert [row[0] for row in starts_table(same).rows] == [str(i) for i in range(12)]

@@ -8,13 +8,14 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
 import rom
+from rom.base import Compressor
 from rom.compress import QuadraticManifold
 from rom.dynamics import DMD
 from rom.fom import Burgers, CylinderWake, Heat, Lorenz96, Wave
 from rom.rollout.bounds import bernstein, certified_bound, sizes_of
 from rom.rollout.certificate import Split, certificate, certify
 from rom.rollout.comparison import comparison, exponentials
-from rom.rollout.error_estimate import error_bound, estimated_bound, jacobians
+from rom.rollout.error_estimate import error_bound, estimated_bound, growth_bound, jacobians
 
 Operators = rom.OperatorInference.from_operators
 
@@ -371,6 +372,70 @@ def test_an_estimate_needs_training_states_that_follow_each_other():
     model.latent_trajectory_ = np.arange(9)
     bound = estimated_bound(model, run)
     assert (bound.kind, np.isinf(bound.error).all()) == ("none", True)
+
+
+def test_the_bound_holds_what_the_projection_loses_of_its_own_start():
+    """Known at the start, and more than the floor that comes from elsewhere."""
+    t = np.arange(0, 10, 0.1)
+    X = np.c_[np.cos(t), np.sin(t), 0.1 * np.cos(3 * t)]
+    model = rom.ROM(rom.POD(2), rom.OperatorInference("A")).fit(X, t=t)
+    rows = model.to_rows(X, t=t).rows
+    for i in range(0, 100, 9):
+        run = rom.rollout(model.dynamics_, model.latent_[i], t[:5])
+        lost = np.linalg.norm(rows[i] - model.from_latent(run.z[:1])[0])
+        for floor in (None, 0.0, 2 * lost):
+            bound = error_bound(model, "no equation.", run, rows[i], floor=floor)
+            assert bound.error[0] >= lost
+            assert bound.error[0] == pytest.approx(max(lost, floor or 0.0))
+
+
+class Shrunk(Compressor):
+    """Latent coordinates in another unit: a hundredth of the states."""
+
+    def _fit(self, X):
+        self.rank_ = X.shape[1]
+
+    def _transform(self, X):
+        return X / 100
+
+    def _inverse_transform(self, Z):
+        return 100 * Z
+
+
+def test_an_estimate_is_of_states_in_whatever_unit_the_latent_ones_are():
+    rng, t = np.random.default_rng(0), np.arange(0, 10, 0.1)
+    noisy = np.c_[np.cos(t), np.sin(t)] + 0.01 * rng.normal(size=(100, 2))
+    bounds = []
+    for compressor in (rom.Identity(), Shrunk()):
+        model = rom.ROM(compressor, rom.OperatorInference("A")).fit(noisy, t=t)
+        run = rom.rollout(model.dynamics_, model.latent_[0], t)
+        bounds.append(estimated_bound(model, run, 0.1).error)
+    np.testing.assert_allclose(*bounds, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("compressor", "power"), [(rom.POD(2), 2), (rom.HyperReduction(2), 1), (rom.Identity(), 1)]
+)
+def test_losses_add_up_in_squares_only_if_the_projection_is_orthogonal(compressor, power):
+    rng, t = np.random.default_rng(0), np.arange(0, 10, 0.1)
+    X = np.c_[np.cos(t), np.sin(t), 0.1 * np.cos(3 * t)] @ rng.normal(size=(3, 8))
+    model = rom.ROM(compressor, rom.OperatorInference("A", ridge=1e-3)).fit(X, t=t)
+    run = rom.rollout(model.dynamics_, model.latent_[0], t[:9])
+    without, with_loss = (estimated_bound(model, run, floor).error for floor in (0.0, 0.5))
+    np.testing.assert_allclose(with_loss**power, without**power + 0.5**power, rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_small_changes_grow_no_more_than_the_bound_on_growth(seed):
+    """Exact for a linear model: its logarithmic norm is the same everywhere."""
+    A = np.random.default_rng(seed).normal(size=(3, 3))
+    t = np.linspace(0, 2, 21)
+    model = Operators(A=A)
+    bound = growth_bound(model, rom.rollout(model, np.ones(3), t, bound=np.inf))
+    exact = np.array([np.linalg.norm(expm(A * s), 2) for s in t])
+    assert np.all(bound >= exact * (1 - 1e-9))
+    rate = np.linalg.eigvalsh((A + A.T) / 2)[-1]
+    np.testing.assert_allclose(bound, np.exp(rate * t), rtol=1e-6)
 
 
 def test_jacobians_of_a_quadratic_model():

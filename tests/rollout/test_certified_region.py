@@ -63,6 +63,35 @@ def test_an_energy_is_found_that_is_not_round():
     assert np.isfinite(m).all()
 
 
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_lorenz_in_skewed_coordinates_is_certified_in_spite_of_rounding(seed):
+    """Errors of 1e-12 make its quadratic terms produce some of any energy."""
+    rng = np.random.default_rng(seed)
+    S = np.linalg.qr(rng.normal(size=(3, 3)))[0] * [1.0, 3.0, 10.0]
+    S = S @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    Z = rng.normal(size=(20, 3))
+    H = np.linalg.lstsq(monomials(Z @ S.T, powers(3, 2)), monomials(Z, powers(3, 2)) @ LORENZ_H.T)
+    H = S @ H[0].T * (1 + 1e-12 * rng.normal(size=(3, 6)))
+    model = Operators(A=S @ LORENZ_A @ np.linalg.inv(S), H=H)
+    region = certified_region(model)
+    assert region.certified
+    assert region.basin > 1e4 * region.radius
+    for z0 in region.centre + 10 * region.radius * directions(rng, 3, 3):
+        ends = rom.rollout(model, z0, np.linspace(0, 20, 201), bound=np.inf).z[100:]
+        assert np.linalg.norm(ends - region.centre, axis=1).max() <= region.radius
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1e4])
+def test_the_energy_found_is_the_same_in_any_units(unit):
+    scale = np.array([1.0, 3.0, 0.5])
+    P, m = search_energy(stretched(LORENZ_A, LORENZ_H, np.zeros(3), scale).polynomial())
+    other = stretched(LORENZ_A / unit, LORENZ_H / unit, np.zeros(3), unit * scale).polynomial()
+    Q, n = search_energy(other)
+    np.testing.assert_allclose(Q, P, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(n / unit, m, rtol=1e-4, atol=1e-4)
+
+
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 1000), rank=st.integers(2, 4))
 def test_every_damped_energy_keeping_model_is_certified_in_any_coordinates(seed, rank):

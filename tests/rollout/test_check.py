@@ -78,6 +78,9 @@ class Model:
         codes = np.zeros(len(X), int) if trajectory is None else np.asarray(trajectory)
         return Rows(np.asarray(X), t, codes)
 
+    def inputs_at(self, u, t, n_rows):
+        assert u is None
+
     def to_latent(self, rows):
         return self.compressor_.transform(rows)
 

@@ -145,9 +145,10 @@ def test_maps_hold_their_inputs_and_end_where_they_overflow(kind):
     assert [s.name for s in runs.status] == [*["COMPLETED"] * 3, *["NOT_FINITE"] * 2]
 
 
-def test_lanes_evaluate_what_the_polynomial_is_by_definition():
-    """A full quadratic map, wider than the caches take at once, with some cubic terms."""
-    rng, rank = np.random.default_rng(0), 11
+@pytest.mark.parametrize("rank", [3, 11])
+def test_lanes_evaluate_what_the_polynomial_is_by_definition(rank):
+    """A full quadratic map, narrow or wider than the caches take at once, with some cubic terms."""
+    rng = np.random.default_rng(0)
     pairs = [np.eye(rank)[i] + np.eye(rank)[j] for i in range(rank) for j in range(i, rank)]
     cubic = rng.permuted(np.tile([2, 1, *[0] * (rank - 2)], (4, 1)), axis=1)
     exponents = np.vstack([np.zeros(rank), np.eye(rank), pairs, cubic]).astype(np.int64)

@@ -70,6 +70,13 @@ def test_terms_without_coefficients_are_left_out():
     np.testing.assert_array_equal(model.coef, [1, 2])
 
 
+def test_a_single_variable_is_multiplied_by_the_number_1_which_comes_last():
+    """Loops over lanes leave that product out."""
+    model = terms.terms_of(Polynomial(np.array([[1, 0], [0, 0], [1, 1]]), np.ones((2, 3))))
+    np.testing.assert_array_equal(model.place, [0, 2, 0] * 2)
+    np.testing.assert_array_equal(model.last, [2, 2, 1] * 2)
+
+
 @pytest.mark.parametrize(("share", "full"), [(1.0, True), (0.02, False)])
 def test_the_full_matrix_is_taken_where_it_is_nearly_full(share, full):
     rng = np.random.default_rng(0)
