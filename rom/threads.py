@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -34,8 +36,31 @@ def in_threads(
     n = min(N_THREADS, len(parts))
     if n == 1:
         return [work(part) for part in parts]
-    with ThreadPoolExecutor(n) as pool:  # a lasting one would hang in a forked process
-        if not limit_blas:
-            return list(pool.map(work, parts))
-        with threadpool_limits(1, "blas"):
-            return list(pool.map(work, parts))
+    with threadpool_limits(1, "blas") if limit_blas else nullcontext():
+        return _side_by_side(work, parts, n - 1)
+
+
+def _side_by_side(
+    work: Callable[[slice], Any], parts: Sequence[slice], n_helpers: int
+) -> list[Any]:
+    """The calling thread takes parts too: a thread that starts while it waits shares its core."""
+    todo, done = deque(enumerate(parts)), [None] * len(parts)
+
+    def take() -> None:
+        while todo:
+            try:
+                i, part = todo.popleft()
+            except IndexError:  # another was faster
+                return
+            try:
+                done[i] = work(part)
+            except BaseException:
+                todo.clear()
+                raise
+
+    with ThreadPoolExecutor(n_helpers) as pool:  # a lasting one would hang in a forked process
+        helpers = [pool.submit(take) for _ in range(n_helpers)]
+        take()
+        for helper in helpers:
+            helper.result()
+    return done

@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 # Members at most in one call, which costs 0.1 ms of Python on one core at a time: compiled, so few
 # that a core that is slow for a while gets fewer; and as Python, where each operation is dear.
-COMPILED_LANES, PYTHON_LANES = 256, 512
+COMPILED_LANES, PYTHON_LANES = 128, 512
 # Fewer members of a polynomial than this run one after the other, without the cost of lanes.
 FEW = 4
 # States that are held at a time on the way to a reduction, in bytes.
@@ -111,17 +111,17 @@ def _run_block(
     state[:, outside] = np.nan
     reductions = tuple(deepcopy(r) for r in job.reduce)
     advance = _advancing(job, n_members, members)
+    out = np.empty((n_members, 0, rank)) if z is None else z
     for rows in _stretches(job, n_members, rank):
         begin, t = job.grid.stretch(rows)
-        whole = z is not None and len(rows) == len(job.grid)
-        out = z if whole else np.empty((n_members, len(rows), rank))
-        assert out is not None
+        if out.shape[1] != len(rows):  # memory is slow to get: all stretches but the last share it
+            out = np.empty((n_members, len(rows), rank))
         running = ends.code == lanes.COMPLETED
         advance(state, t, job.u[rows.start : rows.stop], out, ends)
         ends.time[running & (ends.code != lanes.COMPLETED)] += begin
         if rows.start == 0:
             out[outside, 0] = z0[outside]
-        if z is not None and not whole:
+        if z is not None and out is not z:
             z[:, rows.start : rows.stop] = out
         for reduction in reductions:
             reduction.update(out[:, 1:] if rows.start else out)

@@ -25,7 +25,7 @@ class Reduction(Protocol):
     def update(self, z: Array) -> None:
         """Take in the next states (n_members, n_time, rank) of the same members.
 
-        Members that have ended are NaN.
+        Members that have ended are NaN. The next states overwrite these: keep copies.
         """
 
     def merge(self, other: Self) -> None:
