@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -202,7 +202,7 @@ test_functions.__test__ = False  # type: ignore[attr-defined]
 
 
 def weak_rows(
-    terms: Array,
+    terms: Callable[[slice], Array],
     Z: Array,
     t: Array,
     pieces: list[slice],
@@ -217,14 +217,16 @@ def weak_rows(
 
     Parameters
     ----------
-    terms : ndarray, shape (n_time, n_terms)
-        Values of the terms θ.
+    terms : callable
+        Gives the values (n_rows, n_terms) of the terms θ in a piece, which are held for one piece
+        at a time.
     Z : ndarray, shape (n_time, rank)
         States.
     t : ndarray, shape (n_time,)
         Times, increasing inside each piece; steps of any length.
     pieces : list of slice
-        Stretches of continuous sampling; those shorter than `width` have no window.
+        Stretches of continuous sampling, one of `width` or more among them; shorter ones have no
+        window.
     width : float
         Width of the windows, in units of `t`.
     n_windows : int, optional
@@ -241,12 +243,12 @@ def weak_rows(
     fits = np.flatnonzero(room >= -1e-9 * width)
     room = np.maximum(room, 0.0)
     total = room[fits].sum() or 1.0
-    A, Y = [terms[:0]], [Z[:0]]
+    A, Y = [], []
     for i in fits:
         share = OVERLAP / width if n_windows is None else n_windows / total
         n = max(1, round(room[i] * share))
         rows = _even_rows if is_even(t[pieces[i]]) else _uneven_rows
-        theta, slope_z = rows(terms[pieces[i]], Z[pieces[i]], t[pieces[i]], width, n)
+        theta, slope_z = rows(terms(pieces[i]), Z[pieces[i]], t[pieces[i]], width, n)
         A.append(theta)
         Y.append(slope_z)
     return np.concatenate(A), np.concatenate(Y)
@@ -422,8 +424,8 @@ class WeakSINDy(TermDynamics):
     Rows are divided by the standard deviation that white noise brings into them. Terms are of
     noisy states still: the square of a state is biased by the variance of its noise. Inputs are
     taken to be as smooth as the states: where they jump, the error is of first order in the step.
-    The terms of all rows are in memory; for trajectories that it cannot hold together fit each,
-    with one `width`, and :meth:`merge`.
+    The terms are in memory for one stretch of continuous sampling at a time. For trajectories that
+    it cannot hold together fit each, with one `width`, and :meth:`merge`.
 
     References
     ----------
@@ -501,7 +503,10 @@ class WeakSINDy(TermDynamics):
                 f"which are {self.width_:g} wide, and cannot be used.",
                 stacklevel=4,
             )
-        terms = self._terms(Z, series.u)
+
+        def terms(piece: slice) -> Array:
+            return self._terms(Z[piece], None if series.u is None else series.u[piece])
+
         A, Y = weak_rows(terms, Z, t, usable, width=self.width_, n_windows=self.n_windows)
         # Test functions that overlap bring the same errors: a block is as long as one of them.
         n_blocks = int(np.clip(spans.sum() / self.width_, 2, N_BLOCKS))

@@ -71,7 +71,7 @@ def test_parts_hold_for_even_samples_of_waves(rank, seed):
     frequency, phase = rng.uniform(0.5, 6, rank), rng.uniform(0, 6, rank)
     Z = np.sin(frequency * t[:, None] + phase)
     dZ = frequency * np.cos(frequency * t[:, None] + phase)
-    A, Y = weak_rows(dZ, Z, t, [slice(0, 151)], width=0.9)
+    A, Y = weak_rows(dZ.__getitem__, Z, t, [slice(0, 151)], width=0.9)
     assert_allclose(A, Y, atol=1e-9 * np.abs(Y).max())
 
 
@@ -90,7 +90,7 @@ def test_long_windows_that_overlap_are_integrated_to_rounding():
     """Of noise as of waves: gathered samples and all of them give the same integrals."""
     t = np.linspace(0, 20, 20001)
     Z = np.sin(t)[:, None] + np.random.default_rng(0).normal(size=(20001, 2))
-    A, Y = weak_rows(Z, Z, t, [slice(0, 20001)], width=6.0, n_windows=60)
+    A, Y = weak_rows(Z.__getitem__, Z, t, [slice(0, 20001)], width=6.0, n_windows=60)
     first = np.rint(np.linspace(0, 20001 - 6001, 60)).astype(int)
     value, slope = weak.test_functions(t, t[first] + 3.0, 6.0)
     assert_allclose(A, value @ Z, atol=1e-12 * np.abs(A).max())
@@ -111,7 +111,9 @@ def test_uneven_times_converge_with_fourth_order():
     for n in (200, 400, 800):
         base = np.linspace(0, 3, n)
         t = base + 0.3 * (base[1] - base[0]) * np.sin(40 * base)
-        A, Y = weak_rows(np.cos(t)[:, None], np.sin(t)[:, None], t, [slice(0, n)], width=1.0)
+        A, Y = weak_rows(
+            np.cos(t)[:, None].__getitem__, np.sin(t)[:, None], t, [slice(0, n)], width=1.0
+        )
         size = np.sqrt(np.mean(Y**2))
         errors.append(np.sqrt(np.mean((A - Y) ** 2)) / size)
     orders = np.log2(np.array(errors[:-1]) / errors[1:])
@@ -123,7 +125,7 @@ def test_white_noise_has_unit_variance_in_every_row():
     rng = np.random.default_rng(0)
     t = np.sort(rng.uniform(0, 10, 500))
     noise = rng.normal(size=(500, 4000))
-    Y = weak_rows(noise[:, :1], noise, t, [slice(0, 500)], width=2.0, n_windows=40)[1]
+    Y = weak_rows(noise[:, :1].__getitem__, noise, t, [slice(0, 500)], width=2.0, n_windows=40)[1]
     assert_allclose(Y.std(axis=1), 1.0, atol=0.05)
 
 
@@ -152,7 +154,9 @@ def test_error_is_linear_in_small_noise(lorenz_run):
     errors = []
     for size in (1e-4, 1e-3, 1e-2):
         noisy = Z + size * noise
-        A, Y = weak_rows(monomials(noisy, exponents), noisy, t, [slice(0, len(t))], width=0.3)
+        A, Y = weak_rows(
+            monomials(noisy, exponents).__getitem__, noisy, t, [slice(0, len(t))], width=0.3
+        )
         errors.append(np.abs(ridge(A, Y) - true).max())
     assert_allclose(np.log10(np.array(errors[1:]) / errors[:-1]), 1.0, atol=0.1)
 
@@ -229,7 +233,7 @@ def test_a_width_that_nothing_holds_is_refused():
 def test_number_of_windows():
     t = np.linspace(0, 10, 1001)
     pieces = [slice(0, 601), slice(601, 1001)]
-    A, Y = weak_rows(np.ones((1001, 1)), t[:, None], t, pieces, width=1.0, n_windows=80)
+    A, Y = weak_rows(np.ones((1001, 1)).__getitem__, t[:, None], t, pieces, width=1.0, n_windows=80)
     assert abs(len(A) - 80) <= 1
     assert_allclose(A, Y)  # dt/dt = 1
 
