@@ -343,7 +343,7 @@ def test_the_same_call_runs_on_a_cluster():
     model = rom.OperatorInference("AH").fit(z0, lorenz(z0))
     here = ensemble(model, z0, t, stepper="rk4")
     with distributed.Client(
-        processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None
+        processes=False, n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
     ):
         there = ensemble(model, da.from_array(z0, chunks=(32, 3)), t, stepper="rk4")
         np.testing.assert_allclose(there.z.compute(), here.z, rtol=1e-9)
