@@ -9,10 +9,22 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rom.cli_files import (
+    axis_of,
+    held_out,
+    inputs_for,
+    models_and_data,
+    names_of,
+    open_files,
+    open_for,
+    open_inputs,
+    select_until,
+    start_at,
+)
 
 if TYPE_CHECKING:
-    from rom.data.times import TimeAxis
     from rom.model import ROM
     from rom.rollout import StabilityReport
 
@@ -140,14 +152,14 @@ def _fit(args: argparse.Namespace) -> int:
     import rom
 
     _writable(args.output, args.data)
-    X = _open(args.data, None if args.var is None else args.var.split(","))
+    X = open_files(args.data, None if args.var is None else args.var.split(","))
     u = None
     if args.inputs is not None:
-        u = _open_inputs(args, args.data, args.inputs.split(","))
+        u = open_inputs(args, args.data, args.inputs.split(","))
     elif args.inputs_from is not None:
         raise ValueError("--inputs-from says where inputs are; name them by --inputs.")
     if args.train_until is not None:
-        X = _select_until(X, args.train_until)
+        X = select_until(X, args.train_until)
     if args.rank is not None and args.rank < 1:
         raise ValueError(f"--rank must be at least 1, but it is {args.rank}.")
     if args.energy is not None and not 0 < args.energy < 1:
@@ -178,12 +190,12 @@ def _rollout(args: argparse.Namespace) -> int:
     if args.steps < 1:
         raise ValueError(f"--steps must be at least 1, but it is {args.steps}.")
     model = rom.load(args.model)
-    X = _open_for(model, args.data)
-    dim = _axis(model).dim
+    X = open_for(model, args.data)
+    dim = axis_of(model).dim
     step = model.dynamics_.dt_ if np.isfinite(model.dynamics_.dt_) else 1.0
     t = step * np.arange(args.steps + 1)
-    start_state = _start_at(X, dim, args.at, model.states_per_row)
-    u = _inputs_for(model, args, args.data)
+    start_state = start_at(X, dim, args.at, model.states_per_row)
+    u = inputs_for(model, args, args.data)
     forecast = model.rollout(start_state, t, u=u, throw=False)
     with atomic_path(args.output) as path:
         with_plain_attrs(forecast).to_netcdf(path, engine="netcdf4")
@@ -197,14 +209,14 @@ def _check(args: argparse.Namespace) -> int:
 
     for path in filter(None, (args.json, args.html)):
         _writable(path, args.files)
-    paths, files = _models_and_data(args.files)
-    names = _names(paths)
+    paths, files = models_and_data(args.files)
+    names = names_of(paths)
     models = [rom.load(path) for path in paths]
-    snapshots, words = _held_out(models, [_open_for(model, files) for model in models])
+    snapshots, words = held_out(models, [open_for(model, files) for model in models])
     print(words)
     options = {"horizon": args.horizon, "n_starts": args.n_starts, "thorough": not args.quick}
     reports = {
-        name: rom.check(model, X, u=_inputs_for(model, args, files), **options)
+        name: rom.check(model, X, u=inputs_for(model, args, files), **options)
         for name, model, X in zip(names, models, snapshots, strict=True)
     }
     if args.json:
@@ -263,156 +275,6 @@ def _info(args: argparse.Namespace) -> int:
     if hasattr(model.dynamics_, "equations"):
         print(*model.dynamics_.equations(), sep="\n")
     return 0
-
-
-# -- helpers ----------------------------------------------------------------------------------
-
-
-def _open(paths: list[str], names: list[str] | None) -> Any:
-    from rom.data.io import open_snapshots
-
-    var = names[0] if names and len(names) == 1 else names
-    return open_snapshots(paths[0] if len(paths) == 1 else paths, var)
-
-
-def _open_for(model: ROM, paths: list[str]) -> Any:
-    """The variables of `paths` that `model` was fitted on."""
-    import xarray as xr
-
-    _axis(model)
-    flatten = model.flatten_
-    unnamed = flatten.kind_ == "DataArray" and flatten.name_ is None
-    X = _open(paths, None if unnamed else flatten.variables_)
-    if unnamed:
-        return X.rename(None)
-    return X.to_dataset() if flatten.kind_ == "Dataset" and isinstance(X, xr.DataArray) else X
-
-
-def _open_inputs(args: argparse.Namespace, data: list[str], names: list[str]) -> Any:
-    """The inputs of those names, as a Dataset."""
-    u = _open(data if args.inputs_from is None else [args.inputs_from], names).load()
-    return u.to_dataset() if len(names) == 1 else u
-
-
-def _inputs_for(model: ROM, args: argparse.Namespace, data: list[str]) -> Any:
-    """The inputs that `model` takes, if any."""
-    if not model.dynamics_.n_inputs_:
-        return None
-    known, asked = model.input_names_, None if args.inputs is None else args.inputs.split(",")
-    names = known if known is not None else asked
-    if names is None:
-        raise ValueError(
-            f"The model takes {model.dynamics_.n_inputs_} inputs of unknown names: say --inputs."
-        )
-    if asked is not None and set(asked) != set(names):
-        raise ValueError(f"The model takes the inputs {', '.join(names)}, not {args.inputs}.")
-    return _open_inputs(args, data, names)
-
-
-def _axis(model: ROM) -> TimeAxis:
-    if model.time_axis_ is None:
-        raise ValueError("The model was fitted on plain arrays; files need one fitted on a file.")
-    return model.time_axis_
-
-
-def _select_until(X: Any, text: str) -> Any:
-    from rom.data.times import TimeAxis
-
-    dim = TimeAxis.of(X).dim
-    part = _between(X, dim, None, _time(X, dim, text))
-    if part.sizes[dim] == 0:
-        raise ValueError(f"No snapshot until {text}: the data begin at {X[dim].values[0]}.")
-    return part
-
-
-def _time(X: Any, dim: str, text: str) -> Any:
-    """A time as the index of `X` takes it: dates as text, numbers as numbers."""
-    try:
-        return float(text) if X[dim].dtype.kind in "fiu" else text
-    except ValueError:
-        raise ValueError(f"Time is a number in these data, but {text!r} is not one.") from None
-
-
-def _start_at(X: Any, dim: str, text: str | None, n: int) -> Any:
-    """The snapshot of that time, or the last; with the n - 1 before it."""
-    now = X.sizes[dim] - 1 if text is None else _row_at(X, dim, text)
-    if now + 1 < n:
-        raise ValueError(f"The model starts from {n} snapshots, but up to there are {now + 1}.")
-    return X.isel({dim: now if n == 1 else slice(now + 1 - n, now + 1)})
-
-
-def _row_at(X: Any, dim: str, text: str) -> int:
-    if dim not in X.coords:
-        raise ValueError(f"The data carry no times along {dim!r}, so --at cannot choose one.")
-    at = _time(X, dim, text)
-    first, last = X[dim].values[[0, -1]]
-    if isinstance(at, float):
-        if not first <= at <= last:
-            raise ValueError(f"No snapshot at {text}: the data run from {first} to {last}.")
-        return int(abs(X[dim].values - at).argmin())
-    part = _between(X[dim], dim, at, at)
-    if part.size == 0:
-        raise ValueError(f"No snapshot at {text}: the data run from {first} to {last}.")
-    return int((X[dim].values == part.values[0]).argmax())
-
-
-def _between(X: Any, dim: str, first: Any, last: Any) -> Any:
-    try:
-        return X.sel({dim: slice(first, last)})
-    except (TypeError, ValueError, KeyError) as error:
-        raise ValueError(f"{last!r} is not a time of these data, like 2018-01.") from error
-
-
-def _models_and_data(files: list[str]) -> tuple[list[Path], list[str]]:
-    """The model files that come first, at least one, and the data that follow them."""
-    n = 1
-    while n < len(files) and _is_model(files[n]):
-        n += 1
-    if n == len(files):
-        raise ValueError("Only models were given; held-out data must follow them.")
-    return [Path(name) for name in files[:n]], files[n:]
-
-
-def _is_model(path: str) -> bool:
-    import netCDF4
-
-    try:
-        with netCDF4.Dataset(path) as file:
-            return bool(file.__dict__.get("format") == "rom-model")
-    except OSError:
-        return False
-
-
-def _names(paths: list[Path]) -> list[str]:
-    """The files' own names, or where these do not differ, their paths."""
-    stems = [path.stem for path in paths]
-    names = stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
-    if len(set(names)) < len(names):
-        raise ValueError("A model was given twice.")
-    return names
-
-
-def _held_out(models: list[ROM], data: list[Any]) -> tuple[list[Any], str]:
-    """The snapshots after every model's training range, and words on what was selected."""
-    import numpy as np
-
-    dims = [_axis(model).dim for model in models]
-    later = np.ones(data[0].sizes[dims[0]], dtype=bool)
-    for model, X, dim in zip(models, data, dims, strict=True):
-        if model.latent_t_ is None:
-            return data, "The times are unknown: the model may have seen these snapshots."
-        if X.sizes[dim] != len(later):
-            raise ValueError("The models are of variables with different times.")
-        later &= _axis(model).to_numbers(X[dim]) > model.latent_t_.max()
-    if later.all():
-        return data, f"Checked on all {len(later)} snapshots, which follow the training range."
-    if later.sum() < 3:
-        return data, (
-            f"Checked on all {len(later)} snapshots. Fewer than three come after the training "
-            "range, so this is a check on data the model has seen."
-        )
-    chosen = [X.isel({dim: later}) for X, dim in zip(data, dims, strict=True)]
-    return chosen, f"Checked on the {later.sum()} snapshots after the training range."
 
 
 def _writable(path: Path, inputs: Sequence[str | Path]) -> None:
