@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-# Members at most in one call, which costs 0.1 ms of Python on one core at a time: compiled, so few
-# that a core that is slow for a while gets fewer; and as Python, where each operation is dear.
+# Members at most in one call, which costs 0.1 ms of Python on one core at a time: compiled, and as
+# Python, where each operation is dear.
 COMPILED_LANES, PYTHON_LANES = 128, 512
 # Fewer members of a polynomial than this run one after the other, without the cost of lanes.
 FEW = 4
@@ -64,10 +64,7 @@ def run_members(job: Job, z0: Array, first: int = 0, n_threads: int = N_THREADS)
     `first` is the place of the first of them in the whole ensemble, by which noise is drawn.
     """
     z = None if job.reduce else np.empty((len(z0), len(job.grid), z0.shape[1]))
-    widest = PYTHON_LANES if job.polynomial is None else COMPILED_LANES
-    n_blocks = n_threads * -(-len(z0) // (n_threads * widest))  # as many for each thread
-    width = kicks.STREAM * -(-len(z0) // (kicks.STREAM * n_blocks))
-    blocks = [slice(i, min(i + width, len(z0))) for i in range(0, len(z0), width)]
+    blocks = _blocks(len(z0), n_threads, compiled=job.polynomial is not None)
 
     def work(block: slice) -> tuple[Ends, tuple[Any, ...]]:
         members = range(first + block.start, first + block.stop)
@@ -81,6 +78,25 @@ def run_members(job: Job, z0: Array, first: int = 0, n_threads: int = N_THREADS)
         done = [work(block) for block in blocks]
     code, time, n_steps = (np.concatenate(part) for part in zip(*(d[0] for d in done), strict=True))
     return Part(z, code, time, n_steps, merged([reduced for _, reduced in done]))
+
+
+def _blocks(n_members: int, n_threads: int, *, compiled: bool) -> list[slice]:
+    """The members that run together.
+
+    On several threads, compiled, they are fewer towards the end, so that none waits long for
+    another; else there are as many for each thread.
+    """
+    widest = COMPILED_LANES if compiled else PYTHON_LANES
+    n_blocks = n_threads * -(-n_members // (n_threads * widest))
+    width = kicks.STREAM * -(-n_members // (kicks.STREAM * n_blocks))
+    blocks, start = [], 0
+    while start < n_members:
+        if compiled and n_threads > 1:
+            share = -(-(n_members - start) // (2 * n_threads * kicks.STREAM))
+            width = min(widest, kicks.STREAM * share)
+        blocks.append(slice(start, min(start + width, n_members)))
+        start += width
+    return blocks
 
 
 def merged(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:

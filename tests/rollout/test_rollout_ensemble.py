@@ -1,5 +1,6 @@
 """Ensembles: every member runs as it would alone, wherever and beside whomever it runs."""
 
+import itertools
 import tracemalloc
 
 import dask.array as da
@@ -11,7 +12,7 @@ import xarray as xr
 import rom
 from rom.base import Dynamics, Polynomial
 from rom.dynamics import season
-from rom.rollout import Status, lanes, members, steppers
+from rom.rollout import Status, kicks, lanes, members, steppers
 from rom.rollout.ensemble import _job, ensemble
 from rom.rollout.reduce import Histogram, Moments, Spectrum
 
@@ -213,6 +214,17 @@ def test_noise_does_not_depend_on_threads_or_chunks(monkeypatch):
     for other in runs[1:]:
         np.testing.assert_array_equal(other, runs[0])
     assert not np.array_equal(runs[0][0], runs[0][1])
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_each_member_is_in_one_block(compiled):
+    for n_members, n_threads in itertools.product((1, 31, 100, 1000, 5000), (1, 2, 16)):
+        blocks = members._blocks(n_members, n_threads, compiled=compiled)
+        assert [i for b in blocks for i in range(n_members)[b]] == list(range(n_members))
+        sizes = [b.stop - b.start for b in blocks]
+        assert sizes == sorted(sizes, reverse=True)
+        if compiled and n_threads > 1:  # no thread waits for more than the smallest block
+            assert sizes[-1] <= kicks.STREAM
 
 
 def seasonal(period=4):
