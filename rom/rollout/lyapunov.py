@@ -136,7 +136,12 @@ def lyapunov(
 
 
 def flow_lyapunov(
-    model: FullModel, x0: ArrayLike, t: ArrayLike, *, n_exponents: int | None = None
+    model: FullModel,
+    x0: ArrayLike,
+    t: ArrayLike,
+    *,
+    u: ArrayLike | None = None,
+    n_exponents: int | None = None,
 ) -> Lyapunov:
     """Lyapunov exponents of a full model, along its run from `x0` over the times `t`.
 
@@ -147,12 +152,13 @@ def flow_lyapunov(
     Parameters
     ----------
     model : FullModel
-        A model without inputs.
     x0 : array_like, shape (*space)
         State at ``t[0]``.
     t : array_like, shape (n_time,)
         Times, at least 11. Between two of them the perturbations must stay apart: they lie less
         than ``20 / (largest - smallest exponent)`` from each other.
+    u : array_like, shape (n_time, n_inputs), optional
+        Inputs at those times, for models with inputs.
     n_exponents : int, optional
         How many exponents, the largest first; by default all, as many as the state has cells.
 
@@ -184,11 +190,17 @@ def flow_lyapunov(
     state = np.array(x0, dtype=np.float64)
     n_exponents = _check_number(n_exponents, state.size)
 
+    given = checks.check_inputs(u, len(times))
+    inputs = np.zeros((len(times), 0)) if given is None else given
+
     def flow(rows: Array, interval: Array) -> Array:
-        ends = [model.simulate(x.reshape(state.shape), interval)[-1] for x in rows]
+        """The states at its end; its two times come first, then the inputs at both."""
+        u = interval[2:].reshape(2, -1) if inputs.shape[1] else None
+        ends = [model.simulate(x.reshape(state.shape), interval[:2], u=u)[-1] for x in rows]
         return np.array([np.ravel(end) for end in ends], dtype=np.float64)
 
-    intervals = np.column_stack([times, np.append(times[1:], times[-1])])
+    later = np.append(np.arange(1, len(times)), len(times) - 1)
+    intervals = np.column_stack([times, times[later], inputs, inputs[later]])
     Y = _start(state.ravel(), n_exponents)
     with np.errstate(divide="ignore"):
         growth, code, *_ = follow_map(flow, Y, times, intervals, np.inf, 1.0, len(times))

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.integrate import solve_ivp
 
 import rom
 from rom.base import Dynamics
@@ -208,6 +210,33 @@ def test_exponents_of_a_full_model():
     model = polynomial_model(lorenz, 3, 2, scale=30.0)
     same = lyapunov(model, [1.0, 1.0, 20.0], t)
     np.testing.assert_allclose(found.exponents, same.exponents, atol=0.02)
+
+
+class Riccati:
+    """dx/dt = u(t) - x², integrated finely."""
+
+    def simulate(self, x0, t, *, u=None, params=None):
+        def slope(s, x):
+            return np.interp(s, t, np.ravel(u)) - x**2
+
+        run = solve_ivp(slope, (t[0], t[-1]), x0, t_eval=t, rtol=1e-9, atol=1e-12)
+        return xr.DataArray(run.y.T, dims=("time", "x"))
+
+
+def test_exponents_of_a_driven_full_model():
+    heat, t = rom.fom.Heat(n=4, length=1.0), np.linspace(0, 2, 41)
+    drive = np.sin(3 * t)[:, None]
+    driven, free = (flow_lyapunov(heat, np.ones(4), t, u=u) for u in (drive, None))
+    np.testing.assert_allclose(driven.exponents, free.exponents, rtol=1e-6)  # it is linear
+    riccati, t = Riccati(), np.linspace(0, 20, 201)
+    drive = 1.5 + np.sin(t)[:, None]
+    found = flow_lyapunov(riccati, [1.0], t, u=drive)
+    x = riccati.simulate([1.0], t, u=drive).to_numpy()[:, 0]
+    late = t >= 2
+    rate = -2 * np.trapezoid(x[late], t[late]) / 18
+    assert found.exponents[0] == pytest.approx(rate, rel=1e-3)
+    with pytest.raises(ValueError, match="u has 2 rows"):
+        flow_lyapunov(riccati, [1.0], t, u=drive[:2])
 
 
 @given(arrays(np.float64, st.integers(1, 6), elements=finite))
