@@ -40,7 +40,8 @@ from rom.dynamics.library import monomials
 from rom.dynamics.midpoint import MidpointSINDy
 from rom.dynamics.normal import normal
 from rom.dynamics.sparse import choose, stlsq_path
-from rom.dynamics.weak import support_width, weak_rows
+from rom.dynamics.weak_rows import weak_rows
+from rom.dynamics.windows import support_width
 
 Array = NDArray[np.float64]
 
@@ -139,7 +140,9 @@ def rows(trajectories: Array, t: Array, exponents: NDArray) -> tuple[Array, Arra
     times = np.tile(t, len(trajectories))
     pieces = segments(times, np.repeat(np.arange(len(trajectories)), len(t)))
     width = support_width(Z, times, pieces)
-    return weak_rows(monomials(Z, exponents), Z, times, pieces, width=width)
+    parts = weak_rows(monomials(Z, exponents).__getitem__, Z, times, pieces, width=width)
+    A, Y = map(np.concatenate, zip(*parts, strict=True))
+    return A, Y
 
 
 def coefficient_error(

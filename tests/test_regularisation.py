@@ -113,7 +113,7 @@ def test_affine_operators_are_searched_over_the_default_grid():
     assert found.table.error[0] < 0.01
 
 
-@pytest.mark.parametrize("model", [rom.SINDy(), rom.EchoState(), rom.OptimisedDMD()])
+@pytest.mark.parametrize("model", [rom.SINDy(), rom.KernelModel(), rom.OptimisedDMD()])
 def test_models_without_a_ridge_to_search_are_refused(model):
     Z, rows = decays(20)
     with pytest.raises(TypeError, match="a model with a ridge that keeps the sums"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +12,14 @@ from scipy.sparse import csr_array
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
-from rom.dynamics.normal import row_normals, sum_normals
+from rom.dynamics.normal import Normal, row_normals, sum_normals
 from rom.dynamics.nvar import move_on, newest_targets, persistence
 from rom.dynamics.operators import joined
 from rom.dynamics.regression import fit_ridge
-from rom.dynamics.rows import RowDynamics
+from rom.dynamics.rows import SummedDynamics
 
 
-class EchoState(RowDynamics):
+class EchoState(SummedDynamics):
     """The next state from a reservoir of random units that the last states have driven.
 
     The units h follow h⁺ = (1 - a) h + a tanh(W h + V (1, z, u)) with random W and V, and
@@ -54,7 +55,8 @@ class EchoState(RowDynamics):
     Attributes
     ----------
     mean_, scale_ : ndarray, shape (rank + n_inputs,)
-        Mean and standard deviation of the newest states of the training rows, and of the inputs.
+        Mean and standard deviation of the newest states of the training rows, and of the inputs;
+        with :meth:`partial_fit`, of the first rows that came.
     sources_ : ndarray of int, shape (n_units, n_links)
         The units that each one listens to.
     weights_ : ndarray, shape (n_units, n_links)
@@ -63,17 +65,26 @@ class EchoState(RowDynamics):
         V.
     readout_ : ndarray, shape (n_targets, 1 + rank + n_units)
         R, plus the identity that keeps the state.
+    normal_ : list of ndarray
+        The normal equations of R of the rows seen: :meth:`partial_fit` and :meth:`merge` add to
+        them, :meth:`refit` solves them anew.
 
     Raises
     ------
     ValueError
         By a fit: if a parameter is out of its range, the rows do not hold `n_delays` states, the
-        times within trajectories are not even, or the data are refused (see :meth:`fit`).
+        times within trajectories are not even, or the data are refused (see :meth:`fit`). By
+        :meth:`merge`: if the models do not have the same reservoir, mean and standard deviation.
 
     Notes
     -----
     An input drives the last step only: rows hold no inputs of the past. The units of some rows at
     a time are in memory, never those of all.
+
+    The first rows that :meth:`partial_fit` gets should be typical ones: the reservoir, and the
+    mean and standard deviation that are its units, are kept for all that come later. Models fitted
+    apart are each in units of their own rows and cannot be merged, but copies of one model can be
+    that learned on apart; the rows that they had in common then count for each.
 
     References
     ----------
@@ -101,6 +112,7 @@ class EchoState(RowDynamics):
     input_weights_: NDArray[np.float64]
     readout_: NDArray[np.float64]
 
+    _after_sums: ClassVar[frozenset[str]] = frozenset({"ridge"})
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_units": [Interval(Integral, 1, None, closed="left")],
         "n_delays": [Interval(Integral, 1, None, closed="left")],
@@ -141,22 +153,47 @@ class EchoState(RowDynamics):
     def _fit(
         self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
     ) -> None:
+        self.normal_ = None
+        self._fit_sums(self._sums(Z, y, u))
+
+    def _sums(
+        self, Z: NDArray[np.float64], y: NDArray[np.float64], u: NDArray[np.float64] | None
+    ) -> list[Normal]:
         newest = newest_targets(y, Z.shape[1], self.n_delays, needed_by="EchoState")
-        rank = self._rank()
-        drives = Z[:, :rank] if u is None else np.concatenate([Z[:, :rank], u], axis=1)
-        self.mean_, self.scale_ = _standard(drives)
-        self._draw(1 + rank + self.n_inputs_)
-        present = persistence(newest.shape[1], rank)
-        width, change = Z.shape[1], newest - Z[:, :rank] @ present.T
+        rank, width = self._rank(), Z.shape[1]
+        if getattr(self, "normal_", None) is None:
+            self.mean_, self.scale_ = _standard(joined(Z[:, :rank], u))
+            self._draw(1 + rank + self.n_inputs_)
+        change = newest - Z[:, :rank] @ persistence(newest.shape[1], rank).T
 
         def terms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
             return self._features(rows[:, :width], None if u is None else rows[:, width:])
 
-        blocks = row_normals(terms, None, joined(Z, u), change, exact=True)
-        readout = fit_ridge(sum_normals(blocks), self.ridge)
+        return row_normals(terms, None, joined(Z, u), change, exact=True)
+
+    def _fit_sums(self, blocks: list[Normal]) -> None:
+        found, rank = sum_normals(blocks), self._rank()
+        present = persistence(len(found.squares), rank)
+        self.normal_, readout = found.arrays(), fit_ridge(found, self.ridge)
         readout[:, 0] += present @ self.mean_[:rank]
         readout[:, 1 : 1 + rank] += present * self.scale_[:rank]
         self.readout_ = readout
+
+    def _gather(self, models: Sequence[Self]) -> None:
+        super()._gather(models)
+        ours, *others = (model._drawn_and_measured(self.scale_) for model in models)
+        if not all(np.allclose(ours, theirs, rtol=0, atol=1e-9) for theirs in others):
+            raise ValueError(
+                "merge needs models with the same reservoir, mean_ and scale_, but those of these "
+                "differ: a fit draws its own reservoir, unless random_state is a number, and each "
+                "model was standardised by its own rows. Let one learn from the rows of all by "
+                "partial_fit."
+            )
+
+    def _drawn_and_measured(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
+        """All that the terms depend on, in one row."""
+        parts = self.sources_, self.weights_, self.input_weights_, self.mean_ / unit
+        return np.concatenate([np.ravel(part) for part in (*parts, self.scale_ / unit)])
 
     def _draw(self, n_drives: int) -> None:
         """Draw the reservoir: W, scaled to its spectral radius, and V."""

@@ -12,7 +12,8 @@ from scipy.special import comb
 from rom.base import Polynomial
 from rom.dynamics.library import monomials, powers
 from rom.dynamics.lmi import positive
-from rom.dynamics.regression import rms
+from rom.dynamics.normal import BLOCK_BYTES
+from rom.threads import in_threads, slices
 
 # Energy produced by quadratic terms, over what they could, that counts as rounding.
 PRODUCED = 1e-12
@@ -23,7 +24,37 @@ LARGEST = 130
 FAST = 100.0
 
 
-def energy_production(exponents: NDArray[np.int64], Z: NDArray[np.float64]) -> NDArray[np.float64]:
+def energy_squares(exponents: NDArray[np.int64], Z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums over rows, which add: of |z|², and of the squares of each monomial of z·N(z).
+
+    Parameters
+    ----------
+    exponents : ndarray, shape (n_terms, rank + n_inputs)
+        Powers of the terms.
+    Z : ndarray, shape (n_time, rank)
+
+    Returns
+    -------
+    ndarray, shape (1 + n_monomials,)
+        Divided by the number of rows, what :func:`production` takes.
+    """
+    products, _ = _products(exponents, Z.shape[1])
+    width = max(1, BLOCK_BYTES // (8 * (1 + len(products))))
+
+    def work(rows: slice) -> NDArray[np.float64]:
+        total = np.zeros(1 + len(products))
+        for start in range(rows.start, rows.stop, width):
+            part = Z[start : min(start + width, rows.stop)]
+            total[0] += np.sum(part**2)
+            total[1:] += np.sum(monomials(part, products) ** 2, axis=0)
+        return total
+
+    return np.asarray(np.sum(in_threads(work, slices(len(Z))), axis=0))
+
+
+def production(
+    exponents: NDArray[np.int64], rank: int, mean_squares: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Matrix from coefficients to the energy production of the nonlinear terms.
 
     With nonlinear terms N(z) the energy |z|²/2 changes by z·N(z), a polynomial whose coefficients
@@ -34,8 +65,9 @@ def energy_production(exponents: NDArray[np.int64], Z: NDArray[np.float64]) -> N
     ----------
     exponents : ndarray, shape (n_terms, rank + n_inputs)
         Powers of the terms. Linear terms, and those with inputs, count as no nonlinearity.
-    Z : ndarray, shape (n_time, rank)
-        Training states.
+    rank : int
+    mean_squares : ndarray, shape (1 + n_monomials,)
+        The :func:`energy_squares` of the training states, divided by their number.
 
     Returns
     -------
@@ -47,19 +79,31 @@ def energy_production(exponents: NDArray[np.int64], Z: NDArray[np.float64]) -> N
     The terms z1² and -z0 z1 in the two equations exchange energy and produce none.
 
     >>> from rom.dynamics.library import powers
-    >>> G = energy_production(powers(2, 2), np.random.default_rng(0).normal(size=(50, 2)))
+    >>> Z = np.random.default_rng(0).normal(size=(50, 2))
+    >>> G = production(powers(2, 2), 2, energy_squares(powers(2, 2), Z) / 50)
     >>> bool(np.allclose(G @ [0.0, 0.0, 1.0, 0.0, -1.0, 0.0], 0))
     True
     """
-    rank = Z.shape[1]
+    products, which = _products(exponents, rank)
+    matrix = np.zeros((len(products), rank, len(exponents)))
+    i, terms = np.nonzero(which >= 0)
+    matrix[which[i, terms], i, terms] = 1.0
+    root = np.sqrt(mean_squares)
+    size = np.where(root[1:] > 0, root[1:], 1.0) / root[0]
+    return (size[:, None, None] * matrix).reshape(len(products), -1)
+
+
+def _products(
+    exponents: NDArray[np.int64], rank: int
+) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """The monomials of z·N(z), and which of them z_i makes of each term; -1 if it is linear."""
     degree, of_inputs = exponents[:, :rank].sum(axis=1), exponents[:, rank:].sum(axis=1)
     terms = np.flatnonzero((degree >= 2) & (of_inputs == 0))
     products = exponents[terms, :rank] + np.eye(rank, dtype=np.int64)[:, None]
-    unique, which = np.unique(products.reshape(-1, rank), axis=0, return_inverse=True)
-    production = np.zeros((len(unique), rank, len(exponents)))
-    production[which.reshape(rank, -1), np.arange(rank)[:, None], terms] = 1.0
-    size = rms(monomials(Z, unique)) / np.sqrt(np.mean((Z**2).sum(axis=1)))
-    return (size[:, None, None] * production).reshape(len(unique), -1)
+    unique, places = np.unique(products.reshape(-1, rank), axis=0, return_inverse=True)
+    which = np.full((rank, len(exponents)), -1)
+    which[:, terms] = places.reshape(rank, -1)
+    return unique, which
 
 
 def energy_rate(

@@ -1,7 +1,8 @@
 """Ensembles of regressions: rows drawn again in blocks, and terms left out at random.
 
 The rows are summed once, in blocks; a bag adds up the blocks it drew. Blocks of neighbouring rows
-and not single rows, because the errors of a trajectory's neighbouring rows are alike.
+and not single rows, because the errors of a trajectory's neighbouring rows are alike. The sums of
+the blocks are kept, so that other ensembles, and those of more rows, need no second look at them.
 """
 
 from __future__ import annotations
@@ -44,12 +45,45 @@ def draws(n_blocks: int, n_models: int, rng: np.random.Generator) -> NDArray[np.
     return rng.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=n_models)
 
 
-def bags(blocks: Sequence[Normal], counts: NDArray) -> list[Normal]:
+def stack(blocks: Sequence[Normal]) -> list[Array]:
+    """The sums of blocks as arrays (n_blocks, ...), for a file; :func:`unstack` takes them back.
+
+    Roots are filled up with rows of zeros, and left out unless all blocks have one.
+    """
+    stacked = [np.stack(parts) for parts in zip(*(b.arrays()[:4] for b in blocks), strict=True)]
+    roots = [block.root for block in blocks if block.root is not None]
+    if len(roots) < len(blocks):
+        return stacked
+    filled = np.zeros((len(roots), max(map(len, roots)), roots[0].shape[1]))
+    for rows, root in zip(filled, roots, strict=True):
+        rows[: len(root)] = root
+    return [*stacked, filled]
+
+
+def unstack(arrays: Sequence[Array]) -> list[Normal]:
+    """The blocks that :func:`stack` was given, or the one whose arrays they are."""
+    if arrays[0].ndim == 2:
+        return [Normal.of(arrays)]
+    return [Normal.of(parts) for parts in zip(*arrays, strict=True)]
+
+
+def fewer(blocks: Sequence[Normal], n: int) -> list[Normal]:
+    """At most `n` blocks, of like size: the neighbours with the fewest rows are summed."""
+    left = list(blocks)
+    while len(left) > n:
+        sizes = np.array([block.n_rows for block in left])
+        i = int(np.argmin(sizes[:-1] + sizes[1:]))
+        left[i : i + 2] = [left[i] + left[i + 1]]
+    return left
+
+
+def bags(stacked: Sequence[Array], counts: NDArray) -> list[Normal]:
     """The sums over the rows of blocks, each taken so many times, for each row of `counts`.
 
     Parameters
     ----------
-    blocks : sequence of Normal
+    stacked : sequence of ndarray
+        Of the blocks, as :func:`stack` gives them.
     counts : ndarray, shape (n_models, n_blocks)
 
     Returns
@@ -57,20 +91,15 @@ def bags(blocks: Sequence[Normal], counts: NDArray) -> list[Normal]:
     list of Normal
     """
     counts = counts.astype(np.float64)
-    gram, cross, squares = (
-        np.tensordot(counts, np.stack(parts), axes=1)
-        for parts in list(zip(*blocks, strict=True))[:3]
-    )
-    n_rows = counts @ [block.n_rows for block in blocks]
-    roots = [_root(blocks, row) for row in counts]
-    return [Normal(*parts) for parts in zip(gram, cross, squares, n_rows, roots, strict=True)]
+    sums = [np.tensordot(counts, part, axes=1) for part in stacked[:4]]
+    roots = [[_root(part, row) for row in counts] for part in stacked[4:]]
+    return [Normal.of(parts) for parts in zip(*sums, *roots, strict=True)]
 
 
-def _root(blocks: Sequence[Normal], counts: Array) -> Array | None:
-    rows = [
-        np.sqrt(n) * b.root for b, n in zip(blocks, counts, strict=True) if n and b.root is not None
-    ]
-    return np.asarray(np.linalg.qr(np.concatenate(rows), mode="r")) if rows else None
+def _root(roots: Array, counts: Array) -> Array:
+    drawn = counts > 0
+    rows = np.sqrt(counts[drawn, None, None]) * roots[drawn]
+    return np.asarray(np.linalg.qr(rows.reshape(-1, rows.shape[2]), mode="r"))
 
 
 def offers(n_terms: int, n_dropped: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -81,7 +110,7 @@ def offers(n_terms: int, n_dropped: int, rng: np.random.Generator) -> NDArray[np
 
 
 def fit_ensemble(
-    blocks: Sequence[Normal],
+    stacked: Sequence[Array],
     fit: Fit,
     n_models: int,
     *,
@@ -93,7 +122,8 @@ def fit_ensemble(
 
     Parameters
     ----------
-    blocks : sequence of Normal
+    stacked : sequence of ndarray
+        Of the blocks, as :func:`stack` gives them.
     fit : callable
         ``fit(bag, offered, others)`` gives the coefficients (n_targets, n_terms) from a bag, the
         terms to take, and the blocks that are not in the bag.
@@ -113,15 +143,16 @@ def fit_ensemble(
     ValueError
         If all terms are to be left out.
     """
-    n_terms, rng = len(blocks[0].gram), np.random.default_rng(seed)
+    n_blocks, n_terms = stacked[0].shape[:2]
+    rng = np.random.default_rng(seed)
     if n_dropped >= n_terms:
         raise ValueError(f"n_dropped={n_dropped} must be less than the {n_terms} terms.")
     offered = np.stack([offers(n_terms, n_dropped, rng) for _ in range(n_models)])
-    counts = draws(len(blocks), n_models, rng)
+    counts = draws(n_blocks, n_models, rng)
     others: Sequence[Normal | None] = [None] * n_models
     if judged and (counts == 0).any(axis=1).all():
-        others = bags(blocks, counts == 0)
-    models = zip(bags(blocks, counts), offered, others, strict=True)
+        others = bags(stacked, counts == 0)
+    models = zip(bags(stacked, counts), offered, others, strict=True)
     return summarise(np.stack([fit(*model) for model in models]), offered)
 
 

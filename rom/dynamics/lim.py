@@ -15,10 +15,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from rom import checks
 from rom.base import Polynomial, Series
-from rom.data.trajectory import EVEN_RTOL, even_step, segments, windows
+from rom.data.trajectory import EVEN_RTOL, even_step, segments
 from rom.dynamics.equations import PolynomialEquations, variable_names
-from rom.dynamics.normal import Normal, normal, sum_normals
+from rom.dynamics.normal import BLOCK_BYTES, Normal, normal, sum_normals
 from rom.dynamics.rows import KeptSums
+from rom.threads import slices
 
 Array = NDArray[np.float64]
 
@@ -122,13 +123,14 @@ class LinearInverseModel(PolynomialEquations, KeptSums):
                 f"LinearInverseModel takes no inputs, but u has {series.u.shape[1]} columns: for "
                 "inputs take rom.DMD, for the season SeasonalModel."
             )
-        every = normal(series.Z, series.Z)
+        Z, rows = series.Z, np.arange(len(series.Z))
+        every = _sums(Z, Z, rows)
         if series.y is not None:
-            self.tau_, pairs = float("nan"), normal(series.Z, series.y)
+            self.tau_, pairs = float("nan"), _sums(Z, series.y, rows)
         else:
             assert series.t is not None  # Dynamics.fit has checked
-            before, after, self.tau_ = _lagged(series.Z, series.t, series.trajectory, self.lag)
-            self.dt_, pairs = self.tau_ / self.lag, normal(before, after)
+            first, self.tau_ = _lagged(series.t, series.trajectory, self.lag)
+            self.dt_, pairs = self.tau_ / self.lag, _sums(Z, Z, first, self.lag)
         self._fit_sums([pairs, every])
 
     def _kept(self) -> list[Normal]:
@@ -258,8 +260,9 @@ class LinearInverseModel(PolynomialEquations, KeptSums):
         times = checks.check_times(t, len(states), codes)
         misfit = []
         for lag in lags:
-            before, after, tau = _lagged(states, times, codes, int(lag))
-            C0, Ct = before.T @ before / len(before), after.T @ before / len(before)
+            first, tau = _lagged(times, codes, int(lag))
+            found = _sums(states, states, first, int(lag))
+            C0, Ct = found.gram / found.n_rows, found.cross.T / found.n_rows
             misfit.append(np.linalg.norm(Ct - expm(self.L_ * tau) @ C0) / np.linalg.norm(C0))
         return np.array(misfit)
 
@@ -297,20 +300,24 @@ class LinearInverseModel(PolynomialEquations, KeptSums):
         return propagator, (covariance + covariance.T) / 2
 
 
-def _lagged(
-    Z: Array, t: Array, trajectory: NDArray[np.intp], lag: int
-) -> tuple[Array, Array, float]:
-    """States, those `lag` rows later, never across a gap, and the time between them."""
+def _sums(Z: Array, Y: Array, first: NDArray[np.intp], lag: int = 0) -> Normal:
+    """Sums over some rows of `Z` and those of `Y` that are `lag` later, some at a time."""
+    parts = slices(len(first), 1 + 8 * len(first) * Z.shape[1] // BLOCK_BYTES)
+    return sum_normals(normal(Z[first[part]], Y[first[part] + lag]) for part in parts)
+
+
+def _lagged(t: Array, trajectory: NDArray[np.intp], lag: int) -> tuple[NDArray[np.intp], float]:
+    """Rows that have another `lag` rows later, not across a gap, and the time between them."""
     pieces = segments(t, trajectory)
     step = even_step(t, pieces, needed_by="LinearInverseModel")
-    rows = windows(pieces, lag + 1)
+    rows = np.concatenate([np.arange(piece.start, piece.stop - lag) for piece in pieces])
     if not len(rows):
         longest = max(piece.stop - piece.start for piece in pieces)
         raise ValueError(
             f"No rows are lag={lag} apart: the longest stretch of continuous sampling has "
             f"{longest} rows."
         )
-    return Z[rows[:, 0]], Z[rows[:, -1]], lag * step
+    return rows, lag * step
 
 
 def _generator(propagator: Array, tau: float) -> Array:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,12 @@ from scipy.linalg import eigh
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
 
 from rom.base import Dynamics
+from rom.dynamics.normal import Normal
 from rom.dynamics.nvar import NVAR, move_on, newest_targets
-from rom.dynamics.rows import RowDynamics
+from rom.dynamics.rows import KeptSums, RowDynamics
 
 Array = NDArray[np.float64]
 
@@ -23,7 +26,7 @@ Array = NDArray[np.float64]
 SHARED = "model_"
 
 
-class LocalModel(RowDynamics):
+class LocalModel(KeptSums, RowDynamics):
     """The next states, or time derivatives, of a few cells from those of the cells around them.
 
     For fields on a periodic, even grid whose law is the same everywhere and acts over a short
@@ -100,6 +103,7 @@ class LocalModel(RowDynamics):
     mean_: float
     components_: Array | None
 
+    _after_sums: ClassVar[frozenset[str]] = frozenset({"model"})
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "model": [Dynamics, None],
         "patch": [Interval(Integral, 1, None, closed="left")],
@@ -163,9 +167,82 @@ class LocalModel(RowDynamics):
         model = clone(self._model()).fit(
             self._seen(rows), targets, u=None if u is None else u[time]
         )
+        self._share(model)
+
+    def _share(self, model: Dynamics) -> None:
         for name, value in vars(model).items():
             if name.endswith("_") and not name.startswith("_"):
                 setattr(self, SHARED + name, value)
+
+    def refit(self, **parameters: Any) -> Self:
+        """A model of the same data with other parameters of the `model` that is shared.
+
+        The data are not read again; the `model` must be one that has a ``refit`` too.
+
+        Parameters
+        ----------
+        **parameters
+            As for ``refit`` of the `model`.
+
+        Returns
+        -------
+        LocalModel
+            A new fitted model.
+
+        Raises
+        ------
+        ValueError
+            As by ``refit`` of the `model`, or if it has none.
+
+        Examples
+        --------
+        >>> Z = np.random.default_rng(0).normal(size=(20, 6))
+        >>> LocalModel(NVAR(ridge=0.0)).fit(Z).refit(ridge=0.1).model
+        NVAR(ridge=0.1)
+        """
+        model = self._summed().refit(**parameters)
+        new = self._like_this(model=clone(model))
+        new._share(model)
+        return new
+
+    def _summed(self) -> KeptSums:
+        """The shared model, where it keeps its sums."""
+        check_is_fitted(self)
+        model = self._fitted_model()
+        if not isinstance(model, KeptSums):
+            raise ValueError(
+                f"refit and merge need a model that keeps the sums of its rows, but {model} does "
+                "not: call fit."
+            )
+        return model
+
+    def _kept(self) -> list[Normal]:
+        return self._summed()._kept()
+
+    def _arrays(self) -> list[Array]:
+        return self._summed()._arrays()
+
+    def _what_is_summed(self) -> str:
+        return super()._what_is_summed() + self._summed()._what_is_summed()
+
+    def _check_parts(self) -> None:
+        if self.rank is not None:
+            raise ValueError(
+                f"merge cannot be used with rank={self.rank}, whose components are those of all "
+                "rows: call fit."
+            )
+        self._summed()._check_parts()
+
+    def _gather(self, models: Sequence[Self]) -> None:
+        super()._gather(models)
+        shared = self._summed()
+        shared._gather([model._summed() for model in models])
+        self._share(shared)
+
+    def _fit_sums(self, blocks: list[Normal]) -> None:
+        shared = self._summed()
+        shared._fit_sums(blocks)
+        self._share(shared)
 
     def _predict(self, Z: Array, u: Array | None) -> Array:
         columns = self._columns()

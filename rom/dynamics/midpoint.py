@@ -97,7 +97,8 @@ class MidpointSINDy(TermDynamics):
     inclusion_probability_, coef_std_, coef_interval_ : ndarray, or None
         Of an ensemble, as for :class:`rom.SINDy`.
     normal_ : list of ndarray
-        Sums over the rows, which :meth:`merge` adds to, and :meth:`refit` and :meth:`path` ask.
+        Sums over the rows, which :meth:`merge` adds to, and :meth:`refit` and :meth:`path` ask;
+        of an ensemble, those of each block, as for :class:`rom.SINDy`.
 
     Raises
     ------

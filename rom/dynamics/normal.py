@@ -13,7 +13,7 @@ which adds as well: a QR decomposition of two triangles is that of all their row
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache, partial, reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -302,11 +302,8 @@ def row_normals(
 
 
 def sum_normals(normals: Sequence[Normal] | Iterator[Normal]) -> Normal:
-    """The sum of some, at least one."""
-    first, *others = normals
-    for other in others:
-        first += other
-    return first
+    """The sum of some, at least one; two at a time are held of those that an iterator makes."""
+    return reduce(Normal.__add__, normals)
 
 
 def is_resolved(found: Normal) -> bool:

@@ -9,81 +9,22 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
-from scipy.special import eval_gegenbauer, factorial, poch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from rom import checks
 from rom.dynamics.equations import equations
-from rom.dynamics.normal import normal
+from rom.dynamics.field_rows import default_widths, field_sums
+from rom.dynamics.normal import Normal, sum_normals
 from rom.dynamics.sparse import CRITERIA, SOLVERS, Criterion, Solver, fit_sparse
-from rom.dynamics.weak import DEGREE, PASS, spectrum_corner
+from rom.dynamics.windows import DEGREE
 
 Array = NDArray[np.float64]
 
-# Of a test function along each axis; and how many begin within its width.
-FEWEST_STEPS, OVERLAP = 24, 8
-# Terms with high derivatives carry the noise of short waves: the transform of a test function is
-# to have fallen to a sixteenth at the corner of the spectrum.
-WIDER = 2.0
-# Lines of the field along an axis whose spectra are looked at.
-N_LINES = 64
 EVEN_RTOL = 1e-3
-
-
-def bump_derivative(s: Array, order: int) -> Array:
-    """The derivative of this order of ``(1 - s²)^16`` at `s` in -1 … 1, by Rodrigues' formula.
-
-    Examples
-    --------
-    >>> bump_derivative(np.array([0.0, 0.5]), 0).tolist() == [1.0, 0.75**16]
-    True
-    >>> bump_derivative(np.array([0.0]), 2)
-    array([-32.])
-    """
-    index = DEGREE - order + 0.5
-    scale = (-2.0) ** order * factorial(order) * poch(index + 0.5, order) / poch(2 * index, order)
-    return np.asarray(scale * (1 - s * s) ** (DEGREE - order) * eval_gegenbauer(order, index, s))
-
-
-def window_matrices(n: int, step: float, width: float, orders: Sequence[int]) -> list[csr_array]:
-    """For each order k a matrix (n_windows, n) that integrates even samples times (-1)^k dᵏφ/dxᵏ.
-
-    That is what integration by parts leaves of the integral of φ times the k-th derivative of
-    what was sampled.
-
-    Parameters
-    ----------
-    n : int
-        Number of samples.
-    step : float
-        Their distance.
-    width : float
-        Width of the test functions; at most ``(n - 1) step``.
-    orders : sequence of int
-
-    Returns
-    -------
-    list of csr_array
-    """
-    half = max(1, int(width / (2 * step) + 1e-9))
-    first = np.arange(0, n - 2 * half, max(1, 2 * half // OVERLAP))
-    s = np.arange(-half, half + 1) / half
-    columns = (first[:, None] + np.arange(len(s))).ravel()
-    ends = np.arange(len(first) + 1) * len(s)
-    matrices = []
-    for order in orders:
-        weights = step * (-1.0 / (half * step)) ** order * bump_derivative(s, order)
-        matrices.append(csr_array((np.tile(weights, len(first)), columns, ends), (len(first), n)))
-    return matrices
-
-
-def along(matrix: csr_array, field: Array, axis: int) -> Array:
-    """The product of a matrix (m, n) with the lines of a field along an axis."""
-    lines = np.moveaxis(field, axis, 0)
-    product = matrix @ np.ascontiguousarray(lines.reshape(len(lines), -1))
-    return np.moveaxis(product.reshape(-1, *lines.shape[1:]), 0, axis)
+# Parameters that the sums do not depend on.
+AFTER_SUMS = {"solver", "threshold"}
 
 
 class WeakPDE(BaseEstimator):
@@ -116,6 +57,9 @@ class WeakPDE(BaseEstimator):
     terms_ : list of str
         Names of the terms, "" for the constant 1.
     widths_ : ndarray, shape (1 + n_axes,)
+    normal_ : list of ndarray
+        Sums over the windows, which :meth:`merge` and :meth:`partial_fit` add to, and
+        :meth:`refit` asks.
 
     Raises
     ------
@@ -128,7 +72,8 @@ class WeakPDE(BaseEstimator):
     -----
     Terms such as ``u ∂²u/∂x²``, which are no derivatives of a function of u, are not offered:
     they cannot be moved onto test functions. Boundaries play no part: test functions vanish there.
-    One field of one run, in memory.
+    Few times of the field are held at once: of about two widths of the test functions, or whole
+    chunks of a dask array.
 
     References
     ----------
@@ -140,13 +85,21 @@ class WeakPDE(BaseEstimator):
     >>> from rom.fom import Burgers
     >>> model = Burgers(viscosity=0.02, n=128)
     >>> u = model.simulate(model.initial_state(), np.linspace(0, 1, 201))
-    >>> WeakPDE(order=2).fit(u).equation()
+    >>> found = WeakPDE(order=2).fit(u)
+    >>> found.equation()
+    'du/dt = 0.02 u_xx - 1 u u_x'
+
+    A second run, and another threshold, without reading the first run again:
+
+    >>> other = model.simulate(0.5 * model.initial_state(), np.linspace(0, 1, 201))
+    >>> found.partial_fit(other).refit(threshold=0.3).equation()
     'du/dt = 0.02 u_xx - 1 u u_x'
     """
 
     coef_: Array
     terms_: list[str]
     widths_: Array
+    normal_: list[Array]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "degree": [Interval(Integral, 1, None, closed="left")],
@@ -179,7 +132,8 @@ class WeakPDE(BaseEstimator):
         Parameters
         ----------
         u : DataArray or array_like, shape (n_time, *space)
-            The field on a regular grid, time first. A DataArray brings its coordinates.
+            The field on a regular grid, time first. A DataArray brings its coordinates. A dask
+            array is read some chunks of times at a time: once, and once more for default widths.
         y : None
             Ignored.
         t : array_like, shape (n_time,), optional
@@ -191,68 +145,120 @@ class WeakPDE(BaseEstimator):
         -------
         Self
         """
+        return self._learn(u, t, x, further=False)
+
+    def partial_fit(
+        self, u: Any, y: None = None, *, t: ArrayLike | None = None, x: Sequence[ArrayLike] = ()
+    ) -> Self:
+        """Learn from a further field of the same equation, such as another run.
+
+        Parameters
+        ----------
+        u, y, t, x
+            As for :meth:`fit`; the grid may be another. The widths are those of the first field.
+
+        Returns
+        -------
+        Self
+
+        Raises
+        ------
+        ValueError
+            As by :meth:`fit`; and if the terms are not those of the fields before.
+        """
+        return self._learn(u, t, x, further=hasattr(self, "normal_"))
+
+    def _learn(self, u: Any, t: ArrayLike | None, x: Sequence[ArrayLike], *, further: bool) -> Self:
         self._validate_params()
-        names = ["x", "y", "z"]
-        if isinstance(u, xr.DataArray):
-            names = [str(dim) for dim in u.dims[1:]]
-            t, x = u[u.dims[0]].to_numpy(), [u[dim].to_numpy() for dim in u.dims[1:]]
-        field = np.asarray(u, np.float64)
-        if field.ndim < 2 or not np.isfinite(field).all():
+        field, steps, axes = _gridded(u, t, x)
+        terms, given = self._terms(axes), self.widths_ if further else self.widths
+        if further and terms != self.terms_:
             raise ValueError(
-                f"u must be finite and (n_time, *space), but its shape is {field.shape} and "
-                f"{int((~np.isfinite(field)).sum())} values are not finite."
+                "partial_fit needs the terms of the fields before, "
+                f"{self.terms_}, but they are {terms}."
             )
-        names = names if len(names) >= field.ndim - 1 else [f"x{i}" for i in range(1, field.ndim)]
-        steps = _steps(field, [t, *x])
-        self.widths_ = self._choose_widths(field, steps)
-        A, Y, self.terms_ = self._weak_terms(field, steps, names)
-        self.coef_ = fit_sparse(
-            normal(A, Y, exact=True), self.solver, self.threshold, relative=True
-        )[0]
+        spans = [(n - 1) * step for n, step in zip(field.shape, steps, strict=True)]
+        widths = default_widths(field, steps) if given is None else _checked_widths(given, spans)
+        sums = field_sums(field, steps, widths.tolist(), self.degree, self.order)
+        self.widths_, self.terms_ = widths, terms
+        self._fit_sums([*([Normal.of(self.normal_)] if further else []), sums])
         return self
 
-    def _choose_widths(self, field: Array, steps: list[float]) -> Array:
-        spans = [(n - 1) * step for n, step in zip(field.shape, steps, strict=True)]
-        if self.widths is not None:
-            widths = np.asarray(self.widths, np.float64)
-            if widths.shape != (field.ndim,) or not np.all((widths > 0) & (widths <= spans)):
+    def _fit_sums(self, fields: list[Normal]) -> None:
+        found = sum_normals(fields)
+        self.normal_ = found.arrays()
+        self.coef_ = fit_sparse(found, self.solver, self.threshold, relative=True)[0]
+
+    def refit(self, **parameters: Any) -> Self:
+        """A model of the same fields with another solver or threshold: they are not read again.
+
+        Parameters
+        ----------
+        **parameters
+            `solver`, `threshold` or both.
+
+        Returns
+        -------
+        Self
+            A new fitted model.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, or changes what has to be integrated.
+        """
+        if other := sorted(set(parameters) - AFTER_SUMS):
+            raise ValueError(
+                f"refit changes {', '.join(sorted(AFTER_SUMS))}; for other {', '.join(other)} the "
+                "field has to be integrated again: call fit."
+            )
+        return self._of([self], parameters)
+
+    def merge(self, *others: Self) -> Self:
+        """A model of the fields of this one and of others, which are not read again.
+
+        Parameters
+        ----------
+        *others : WeakPDE
+            Fitted to other runs, on whatever grid, with the same terms and widths.
+
+        Returns
+        -------
+        Self
+            A new fitted model, with the parameters of this one: what :meth:`partial_fit` would
+            give.
+
+        Raises
+        ------
+        ValueError
+            If the terms or the widths differ.
+        """
+        for model in (self, *others):
+            check_is_fitted(model)
+            if model.terms_ != self.terms_ or not np.allclose(model.widths_, self.widths_):
                 raise ValueError(
-                    f"widths must be {field.ndim} positive numbers of at most {spans}, one for "
-                    f"time and each axis of space, but they are {self.widths}."
+                    "merge needs models with the same terms and widths, but they are "
+                    f"{self.terms_}, {self.widths_.tolist()} and "
+                    f"{model.terms_}, {model.widths_.tolist()}. Set widths."
                 )
-            return widths
-        return np.array(
-            [
-                _default_width(np.moveaxis(field, axis, 0).reshape(n, -1), steps[axis])
-                for axis, n in enumerate(field.shape)
-            ]
-        )
+        return self._of([self, *others], {})
 
-    def _weak_terms(
-        self, field: Array, steps: list[float], names: list[str]
-    ) -> tuple[Array, Array, list[str]]:
-        """Rows of the terms and of ∂u/∂t, one for each window; and the names of the terms."""
-        orders = range(self.order + 1)
-        windows = [
-            window_matrices(n, step, width, orders)
-            for n, step, width in zip(field.shape, steps, self.widths_.tolist(), strict=True)
-        ]
+    def _of(self, models: Sequence[Self], parameters: dict[str, Any]) -> Self:
+        """A copy of this model, fitted to the fields of some, with other parameters."""
+        check_is_fitted(self)
+        new = clone(self).set_params(**parameters)
+        new._validate_params()
+        new.widths_, new.terms_ = self.widths_, self.terms_
+        new._fit_sums([Normal.of(model.normal_) for model in models])
+        return new
 
-        def integral(values: Array, axis: int = 0, order: int = 0) -> Array:
-            for i, matrices in enumerate(windows):
-                values = along(matrices[order if i == axis else 0], values, i)
-            return values.ravel()
-
-        columns, terms = [integral(np.ones_like(field))], [""]
+    def _terms(self, axes: list[str]) -> list[str]:
+        """Names of the terms, in the order of their integrals."""
+        terms = [""]
         for p in range(1, self.degree + 1):
-            power = field**p
-            columns.append(integral(power))
             terms.append(_power(p))
-            for axis, name in enumerate(names[: field.ndim - 1], start=1):
-                for k in range(1, self.order + 1):
-                    columns.append(integral(power, axis, k) / (p if k == 1 else 1))
-                    terms.append(_derivative(p, k, name))
-        return np.stack(columns, axis=1), integral(field, 0, 1)[:, None], terms
+            terms += [_derivative(p, k, name) for name in axes for k in range(1, self.order + 1)]
+        return terms
 
     def equation(self, *, precision: int = 3) -> str:
         """The equation found, such as ``du/dt = 0.01 u_xx - 1 u u_x``, to so many digits."""
@@ -273,12 +279,38 @@ def _derivative(p: int, k: int, name: str) -> str:
     return f"u_{index}" if p == 1 else f"({_power(p)})_{index}"
 
 
-def _steps(field: Array, coordinates: Sequence[Any]) -> list[float]:
+def _gridded(
+    u: Any, t: ArrayLike | None, x: Sequence[ArrayLike]
+) -> tuple[Any, list[float], list[str]]:
+    """The field, NumPy's or dask's; the step of each axis; and the names of those of space."""
+    axes = ["x", "y", "z"]
+    if isinstance(u, xr.DataArray):
+        axes = [str(dim) for dim in u.dims[1:]]
+        t, x, u = u[u.dims[0]].to_numpy(), [u[dim].to_numpy() for dim in u.dims[1:]], u.data
+    field = u if checks.is_lazy(u) else np.asarray(u)
+    if field.ndim < 2:
+        raise ValueError(f"u must be (n_time, *space), but its shape is {field.shape}.")
+    if len(axes) < field.ndim - 1:
+        axes = [f"x{i}" for i in range(1, field.ndim)]
+    return field, _steps(field.shape, [t, *x]), axes[: field.ndim - 1]
+
+
+def _checked_widths(widths: ArrayLike, spans: list[float]) -> Array:
+    found = np.asarray(widths, np.float64)
+    if found.shape != (len(spans),) or not np.all((found > 0) & (found <= spans)):
+        raise ValueError(
+            f"widths must be {len(spans)} positive numbers of at most {spans}, one for time and "
+            f"each axis of space, but they are {widths!r}."
+        )
+    return found
+
+
+def _steps(shape: tuple[int, ...], coordinates: Sequence[Any]) -> list[float]:
     """The step of each axis."""
     found = [np.asarray([] if c is None else c) for c in coordinates]
-    if [len(c) for c in found] != list(field.shape):
+    if [len(c) for c in found] != list(shape):
         raise ValueError(
-            f"t and x must hold the {field.ndim} coordinates of a field of shape {field.shape}, "
+            f"t and x must hold the {len(shape)} coordinates of a field of shape {shape}, "
             f"but their lengths are {[len(c) for c in found]}."
         )
     steps = []
@@ -296,13 +328,3 @@ def _steps(field: Array, coordinates: Sequence[Any]) -> list[float]:
             )
         steps.append(median)
     return steps
-
-
-def _default_width(lines: Array, step: float) -> float:
-    """The width for lines of the field (n, n_lines) along one axis."""
-    n, n_lines = lines.shape
-    some = lines[:, np.linspace(0, n_lines - 1, min(n_lines, N_LINES)).astype(int)]
-    corner = spectrum_corner(some, np.linspace(0.0, (n - 1) * step, n))
-    width = WIDER * PASS / corner if corner > 0 else np.inf
-    least = min(FEWEST_STEPS, n - 1) * step
-    return float(max(least, min(width, 0.5 * (n - 1) * step)))

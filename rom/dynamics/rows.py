@@ -67,7 +67,7 @@ class KeptSums(Dynamics):
 
     A model writes ``_fit_sums(blocks)``, which finds the coefficients from normal equations of
     blocks of rows and keeps their sum in ``normal_``; and ``_check_parts()`` if some of its
-    parameters need all rows at once.
+    parameters need all rows at once, so that the sums of parts do not add.
     """
 
     normal_: list[NDArray[np.float64]] | None
@@ -93,8 +93,8 @@ class KeptSums(Dynamics):
         Raises
         ------
         ValueError
-            If a parameter is out of its range, or changes what has to be summed; if a parameter
-            needs all rows at once; or if the model was not fitted to data.
+            If a parameter is out of its range, or changes what has to be summed; or if the model
+            was not fitted to data.
 
         Examples
         --------
@@ -110,7 +110,7 @@ class KeptSums(Dynamics):
                 " the rows have to be summed again: call fit."
             )
         new = self._like_this(**parameters)
-        new._fit_sums(self._kept())
+        new._fit_sums(new._kept())
         return new
 
     def merge(self, *others: Self) -> Self:
@@ -128,13 +128,14 @@ class KeptSums(Dynamics):
         -------
         Self
             A new fitted model, with the parameters of this one: to rounding, what a fit to the
-            trajectories of all would give.
+            trajectories of all would give; but for ensembles, which draw other blocks of rows.
 
         Raises
         ------
         ValueError
             If the models are not of one kind, or not of the same coordinates, inputs, terms and,
-            in discrete time, sampling step; or as by :meth:`refit`.
+            in discrete time, sampling step; if a parameter needs all rows at once; or if one was
+            not fitted to data.
 
         Examples
         --------
@@ -143,6 +144,7 @@ class KeptSums(Dynamics):
         >>> halves[0].merge(halves[1]).A_
         array([[0.5]])
         """
+        self._check_parts()
         new, models = self._like_this(), [self, *others]
         if len({model._what_is_summed() for model in models}) > 1:
             raise ValueError(
@@ -158,10 +160,8 @@ class KeptSums(Dynamics):
 
     def _like_this(self, **parameters: Any) -> Self:
         """A copy, fitted as this model is, with other parameters."""
-        self._check_parts()
         new = clone(self).set_params(**parameters)
         new._validate_params()
-        new._check_parts()
         self._kept()
         for name, value in vars(self).items():
             if name.endswith("_"):
@@ -184,7 +184,7 @@ class KeptSums(Dynamics):
     def _what_is_summed(self) -> str:
         parameters = self.get_params(deep=False).items()
         before = {name: value for name, value in parameters if name not in self._after_sums}
-        shape = self._kept()[0].cross.shape
+        shape = self._kept()[0].cross.shape, self._arrays()[0].ndim  # of a sum, or of blocks
         what = type(self), before, self.n_features_in_, self.n_inputs_, shape
         try:
             return str(joblib.hash(what))
@@ -239,9 +239,9 @@ class SummedDynamics(KeptSums, RowDynamics):
         so is their triangular factor, and no digits are lost; what comes to that later loses some.
         """
         self._check_parts()
-        seen = getattr(self, "normal_", None)
         self._validate_params()
-        first = seen is None
+        first = getattr(self, "normal_", None) is None
+        kept = [] if first else self._kept()
         if checks.is_lazy(Z):
             Z = np.asarray(Z)
         states: NDArray[np.float64] = checks.check_rows(self, Z, reset=first)
@@ -257,7 +257,7 @@ class SummedDynamics(KeptSums, RowDynamics):
         known = more if first else getattr(self, "input_range_", more)  # not in older files
         self.input_range_ = ends_of(np.vstack([known, more]))
         blocks = self._sums(states, targets, inputs)
-        self._fit_sums(blocks if seen is None else [*blocks, Normal.of(seen)])
+        self._fit_sums([*kept, *blocks])
         return self
 
     def _look_through(self, series: Series) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import comb
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
@@ -16,17 +17,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from rom import checks
 from rom.base import Polynomial
+from rom.dynamics.cycle import NOISELESS, Cycle, by_season, noise_variance, part_of, waves_of
 from rom.dynamics.equations import PolynomialEquations, variable_names
+from rom.dynamics.least_squares import scales
 from rom.dynamics.library import PolynomialLibrary, monomials, powers
-from rom.dynamics.regression import rms
-from rom.dynamics.rows import RowDynamics
+from rom.dynamics.normal import Normal, library_normals, normal
+from rom.dynamics.operators import joined
+from rom.dynamics.rows import SummedDynamics
 
 Array = NDArray[np.float64]
-
-# Of a target's mean square: what counts as no noise at all.
-NOISELESS = 1e-12
-# Scoring steps for the noise variance; it converges in about ten.
-MAX_SCORING = 50
 
 
 def season(t: ArrayLike, period: float) -> Array:
@@ -53,7 +52,7 @@ def season(t: ArrayLike, period: float) -> Array:
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-class SeasonalModel(PolynomialEquations, RowDynamics):
+class SeasonalModel(PolynomialEquations, SummedDynamics):
     """A linear or polynomial map to the next state whose coefficients follow the season.
 
     z⁺ = Σ_j C_j(t) θ_j(z), where each coefficient is a truncated Fourier series,
@@ -99,6 +98,10 @@ class SeasonalModel(PolynomialEquations, RowDynamics):
     noise_season_ : ndarray, shape (n_targets, 3)
         Logarithm of the noise variance of each target by season: constant, cos ωt, sin ωt. The
         constant is part of it, so that `noise_` has a diagonal near 1.
+    normal_ : list of ndarray
+        The normal equations of the rows seen, and the triangular factors of those of each part of
+        the cycle: :meth:`partial_fit` and :meth:`merge` add to them, :meth:`refit` solves them
+        anew.
 
     Raises
     ------
@@ -110,8 +113,9 @@ class SeasonalModel(PolynomialEquations, RowDynamics):
 
     Notes
     -----
-    Made for records of some thousand rows: the terms of all of them are in memory, and read more
-    than once, for the noise and for `threshold`.
+    The rows are read once, and summed by season, in 64 parts of the cycle: penalties, thresholds,
+    errors and noise come from these sums. The noise is taken to be alike within a part. That
+    loses nothing where a cycle has few phases, as months have: each is a part of its own.
 
     References
     ----------
@@ -136,6 +140,9 @@ class SeasonalModel(PolynomialEquations, RowDynamics):
     noise_: Array
     noise_season_: Array
 
+    _after_sums: ClassVar[frozenset[str]] = frozenset(
+        {"threshold", "ridge", "seasonal_ridge", "seasonal_noise", "names"}
+    )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "harmonics": [Interval(Integral, 0, None, closed="left")],
         "nonlinear": [Interval(Integral, 2, None, closed="left"), "array-like", None],
@@ -166,28 +173,60 @@ class SeasonalModel(PolynomialEquations, RowDynamics):
         self.names = names
 
     def _fit(self, Z: Array, y: Array, u: Array | None) -> None:
-        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
+        self._fit_sums(self._sums(Z, y, u))
+
+    def _sums(self, Z: Array, y: Array, u: Array | None) -> list[Normal]:
+        """Sums of 1, cos ωt, sin ωt, of the terms times the waves and of the step, by season."""
         if self.harmonics and self.n_inputs_ != 2:
             raise ValueError(
                 "The season enters as two inputs, u = season(t, period), but u has "
                 f"{self.n_inputs_} columns. For constant coefficients set harmonics=0."
             )
-        self.exponents_, allowed = self._candidates(y.shape[1])
-        waves, weights = _waves(u, self.harmonics, len(Z)), np.ones(y.shape)
-        start = Z if y.shape[1] == Z.shape[1] else np.zeros_like(y)
-        self._regress(Z, y - start, waves, weights, allowed)
-        wave = np.ones((len(Z), 1)) if self.n_inputs_ != 2 else _waves(u, 1, len(Z))
+        exponents, rank = self._candidates(y.shape[1])[0], Z.shape[1]
+        step = y - Z if y.shape[1] == rank else y
+
+        def terms(rows: Array) -> Array:
+            seasons = rows[:, rank:] if self.n_inputs_ == 2 else None
+            waves = waves_of(seasons, self.harmonics, len(rows))
+            modulated = _modulated(monomials(rows[:, :rank], exponents), waves)
+            return np.concatenate([waves_of(seasons, 1, len(rows)), modulated], axis=1)
+
+        part = part_of(waves_of(u if self.n_inputs_ == 2 else None, 1, len(Z)))
+        order = np.argsort(part, kind="stable")
+        edges = np.flatnonzero(np.diff(part[order])) + 1
+        parts = [slice(a, b) for a, b in pairwise([0, *edges.tolist(), len(Z)])]
+        return library_normals(terms, joined(Z, u)[order], step[order], parts, exact=True)
+
+    def _fit_sums(self, blocks: list[Normal]) -> None:
+        variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
+        rank, n_targets = self.n_features_in_, len(blocks[0].squares)
+        self.exponents_, allowed = self._candidates(n_targets)
+        cycle = self._add_up(blocks)
+        self._regress(cycle, np.ones((len(cycle.n_rows), n_targets)), allowed)
         if self.seasonal_noise:
-            weights = 1 / _noise_variance(self._left(Z, y - start, waves), wave)[1]
-            self._regress(Z, y - start, waves, weights / weights.mean(axis=0), allowed)
-        left = self._left(Z, y - start, waves)
-        log_variance, variance = _noise_variance(left, wave)
-        self.noise_season_ = np.zeros((y.shape[1], 3))
-        self.noise_season_[:, : wave.shape[1]] = log_variance
-        scaled = left / np.sqrt(variance)
-        self.noise_ = scaled.T @ scaled / len(Z)
-        if y.shape[1] == Z.shape[1]:
-            self.coef_[:, : Z.shape[1], 0] += np.eye(Z.shape[1])
+            weights = 1 / noise_variance(self._left(cycle), cycle)[1]
+            self._regress(cycle, weights / cycle.mean(weights), allowed)
+        left = self._left(cycle)
+        log_variance, variance = noise_variance(left, cycle)
+        self.noise_season_ = np.zeros((n_targets, 3))
+        self.noise_season_[:, : log_variance.shape[1]] = log_variance
+        scaled = (left / np.sqrt(variance)[:, None]).reshape(-1, n_targets)
+        self.noise_ = scaled.T @ scaled / cycle.n_rows.sum()
+        if n_targets == rank:
+            self.coef_[:, :rank, 0] += np.eye(rank)
+
+    def _add_up(self, blocks: list[Normal]) -> Cycle:
+        """The sums of each part of the cycle, which are kept."""
+        n_waves, n_targets = 3 if self.n_inputs_ == 2 else 1, len(blocks[0].squares)
+        roots = by_season(blocks, n_waves)
+        every = roots.reshape(-1, roots.shape[2])
+        n_rows = sum(block.n_rows for block in blocks)
+        found = normal(every[:, :-n_targets], every[:, -n_targets:])._replace(n_rows=n_rows)
+        self.normal_ = found._replace(root=roots).arrays()
+        sums = np.einsum("ij,ijk->ik", roots[:, :, 0], roots[:, :, :n_waves])
+        terms, step = roots[:, :, n_waves:-n_targets], roots[:, :, -n_targets:]
+        scale = scales(found)[n_waves:]
+        return Cycle(sums[:, 0], sums / sums[:, :1], terms / scale, step, scale)
 
     def _candidates(self, n_targets: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Powers (n_terms, rank) of all terms, and which may stand in which equation."""
@@ -214,36 +253,45 @@ class SeasonalModel(PolynomialEquations, RowDynamics):
             allowed[target, rank + terms.index(tuple(sorted(factors)))] = True
         return np.concatenate([linear, *(c[None] for c in counts)]).astype(np.int64), allowed
 
-    def _regress(
-        self, Z: Array, step: Array, waves: Array, weights: Array, allowed: NDArray[np.bool_]
-    ) -> None:
-        """Coefficients of the step and their errors, one equation at a time."""
-        A = _modulated(monomials(Z, self.exponents_), waves)
-        n_terms, n_waves = len(self.exponents_), waves.shape[1]
-        penalty = np.full((n_terms, n_waves), self.seasonal_ridge, dtype=np.float64)
-        penalty[:, 0] = self.ridge
-        shape = (step.shape[1], n_terms, n_waves)
-        self.coef_, self.stderr_ = np.zeros(shape), np.zeros(shape)
-        for i, kept in enumerate(allowed.copy()):
+    def _regress(self, cycle: Cycle, weights: Array, allowed: NDArray[np.bool_]) -> None:
+        """Coefficients of the step and their errors, one equation at a time.
+
+        Rows count by the `weights` (n_parts, n_targets) of their season.
+        """
+        n_waves, n_rows = 1 + 2 * self.harmonics, cycle.n_rows.sum()
+        ridges = np.full((allowed.shape[1], n_waves), n_rows * self.seasonal_ridge)
+        ridges[:, 0] = n_rows * self.ridge
+        smallest = self.threshold * cycle.rms(cycle.step)
+        grams, crosses = cycle.products()
+        inverses: dict[bytes, tuple[Array, float]] = {}  # many equations share one
+        self.coef_, self.stderr_ = np.zeros((2, *allowed.shape, n_waves))
+        for i, kept in enumerate(allowed):
+            w, step = weights[:, i], cycle.step[:, :, i]
             while True:
-                rows = np.flatnonzero(np.repeat(kept, n_waves))
-                coef, error = _ridge(A[:, rows], step[:, i], weights[:, i], penalty.flat[rows])
-                size = rms((A[:, rows] * coef).reshape(len(A), -1, n_waves).sum(axis=2))
+                columns = np.repeat(kept, n_waves)
+                key = columns.tobytes() + w.tobytes()
+                if key not in inverses:
+                    gram = np.tensordot(w, grams, 1)[np.ix_(columns, columns)]
+                    inverses[key] = _inverse(gram, ridges.ravel()[columns], n_rows)
+                inverse, free = inverses[key]
+                coef, A = inverse @ (w @ crosses[:, columns, i]), cycle.terms[:, :, columns]
+                sizes = cycle.rms((A * coef).reshape(*step.shape, -1, n_waves).sum(axis=3))
                 small = np.zeros_like(kept)
-                small[kept] = size < self.threshold * rms(step[:, [i]])
-                small[: Z.shape[1]] = False
+                small[kept] = sizes < smallest[i]
+                small[: self.n_features_in_] = False
                 if not small.any():
                     break
-                kept &= ~small
-            self.coef_[i, kept] = coef.reshape(-1, n_waves)
-            self.stderr_[i, kept] = error.reshape(-1, n_waves)
+                kept = kept & ~small
+            variance = w @ np.sum((step - A @ coef) ** 2, axis=1) / free
+            error = np.sqrt(variance * np.maximum(np.diag(inverse), 0))
+            self.coef_[i, kept] = (coef / cycle.scale[columns]).reshape(-1, n_waves)
+            self.stderr_[i, kept] = (error / cycle.scale[columns]).reshape(-1, n_waves)
 
-    def _left(self, Z: Array, step: Array, waves: Array) -> Array:
-        terms = _modulated(monomials(Z, self.exponents_), waves)
-        return step - terms @ self.coef_.reshape(len(self.coef_), -1).T
+    def _left(self, cycle: Cycle) -> Array:
+        return cycle.step - cycle.terms @ (self.coef_.reshape(len(self.coef_), -1) * cycle.scale).T
 
     def _predict(self, Z: Array, u: Array | None) -> Array:
-        terms = _modulated(monomials(Z, self.exponents_), _waves(u, self.harmonics, len(Z)))
+        terms = _modulated(monomials(Z, self.exponents_), waves_of(u, self.harmonics, len(Z)))
         return terms @ self.coef_.reshape(len(self.coef_), -1).T
 
     def ensemble(
@@ -299,7 +347,7 @@ class SeasonalModel(PolynomialEquations, RowDynamics):
         n_time = 1 if u is None else len(u)
         seasons = checks.check_inputs(u, n_time, n_inputs=self.n_inputs_)
         root = np.linalg.cholesky(self.noise_ + NOISELESS * np.eye(len(self.noise_)))
-        waves = _waves(seasons if self.n_inputs_ == 2 else None, 1, n_time)
+        waves = waves_of(seasons if self.n_inputs_ == 2 else None, 1, n_time)
         scale = np.exp(0.5 * waves @ self.noise_season_[:, : waves.shape[1]].T)
         return np.asarray(scale[:, :, None] * root)
 
@@ -322,18 +370,6 @@ class SeasonalModel(PolynomialEquations, RowDynamics):
         return Polynomial(exponents[used], np.ascontiguousarray(coef[:, used]))
 
 
-def _waves(u: Array | None, harmonics: int, n_rows: int) -> Array:
-    """1, cos ωt, sin ωt, cos 2ωt, … (n_time, 1 + 2 harmonics) of inputs (cos ωt, sin ωt)."""
-    waves = [np.ones(n_rows)]
-    if harmonics and u is not None:
-        turn = u[:, 0] + 1j * u[:, 1]
-        power = np.ones_like(turn)
-        for _ in range(harmonics):
-            power = power * turn
-            waves += [power.real, power.imag]
-    return np.stack(waves, axis=1)
-
-
 def _wave_polynomials(harmonics: int) -> tuple[NDArray[np.int64], Array]:
     """Powers (n, 2) of cos and sin, and the coefficients (waves, n) of each wave in them."""
     monomial = [(0, 0)] + [(k - j, j) for k in range(1, harmonics + 1) for j in range(k + 1)]
@@ -350,30 +386,7 @@ def _modulated(terms: Array, waves: Array) -> Array:
     return (terms[:, :, None] * waves[:, None, :]).reshape(len(terms), -1)
 
 
-def _ridge(A: Array, y: Array, weights: Array, penalty: Array) -> tuple[Array, Array]:
-    """Weighted ridge coefficients, a penalty for each column of unit size, and their errors."""
-    size = rms(A)
-    scaled = A / size
-    inverse = pinvh((scaled.T * weights) @ scaled + np.diag(len(A) * penalty))
-    coef = inverse @ (scaled.T @ (weights * y))
-    free = max(len(A) - float(np.trace(inverse @ ((scaled.T * weights) @ scaled))), 1.0)
-    variance = float(np.sum(weights * (y - scaled @ coef) ** 2)) / free
-    return coef / size, np.sqrt(variance * np.maximum(np.diag(inverse), 0)) / size
-
-
-def _noise_variance(left: Array, waves: Array) -> tuple[Array, Array]:
-    """Log variance by season of each column, its waves (n_targets, n_waves), and its values.
-
-    Maximum likelihood for Gaussian noise, by Fisher scoring: regressions of r²/v - 1.
-    """
-    least = NOISELESS * np.maximum(np.mean(left**2, axis=0), np.finfo(float).tiny / NOISELESS)
-    squares = left**2 + least
-    log = np.zeros((waves.shape[1], left.shape[1]))
-    log[0] = np.log(squares.mean(axis=0))
-    project = np.linalg.pinv(waves)
-    for _ in range(MAX_SCORING):
-        change = project @ (squares / np.exp(waves @ log) - 1)
-        log += np.clip(change, -1, 1)
-        if np.abs(change).max() < 1e-10:
-            break
-    return log.T, np.exp(waves @ log)
+def _inverse(gram: Array, ridges: Array, n_rows: float) -> tuple[Array, float]:
+    """Inverse of the penalised `gram`, and the rows that are left over for the noise."""
+    inverse = np.asarray(pinvh(gram + np.diag(ridges)))
+    return inverse, max(n_rows - float(np.sum(inverse * gram)), 1.0)

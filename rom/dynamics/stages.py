@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rom.base import Series
 from rom.data.derivative import derivative
 from rom.data.trajectory import windows
-from rom.dynamics.weak import OVERLAP, support_width, test_functions
+from rom.dynamics.windows import OVERLAP, support_width, test_functions
 
 Array = NDArray[np.float64]
 Data = tuple[NDArray, ...]

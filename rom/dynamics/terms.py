@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from rom.base import Dynamics, Polynomial, Series
-from rom.dynamics.ensemble import fit_ensemble
+from rom.dynamics.ensemble import fewer, fit_ensemble, stack, unstack
 from rom.dynamics.equations import Format, equations, variable_names
 from rom.dynamics.least_squares import as_constraint, mean_squares, scaled
 from rom.dynamics.library import Library, PolynomialLibrary
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-# An ensemble draws its rows in so many blocks.
+# An ensemble draws its rows in so many blocks; of further rows in up to twice as many.
 N_BLOCKS = 50
 
 
@@ -104,6 +104,7 @@ class SparseDynamics(LibraryDynamics, KeptSums):
 
     _after_sums: ClassVar[frozenset[str]] = frozenset(
         {"solver", "threshold", "relative_threshold", "alpha", "constraint", "names"}
+        | {"n_models", "n_dropped", "random_state"}
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "library": [Library, None],
@@ -132,32 +133,27 @@ class SparseDynamics(LibraryDynamics, KeptSums):
         return [block._replace(n_rows=each * block.n_rows) for block in blocks]
 
     def _fit_sums(self, blocks: list[Normal]) -> None:
-        found = sum_normals(blocks)
-        if self.n_models == 1:
-            self._keep(found, self._sparse(found))
-            return
-        summary = fit_ensemble(
-            blocks,
-            self._sparse,
-            self.n_models,
-            n_dropped=self.n_dropped,
-            judged=isinstance(self.threshold, str),
-            seed=check_random_state(self.random_state).randint(2**31 - 1),
-        )
-        self._keep(found, *summary)
-
-    def _keep(
-        self,
-        found: Normal,
-        coef: Array,
-        probability: Array | None = None,
-        std: Array | None = None,
-        interval: Array | None = None,
-    ) -> None:
         variable_names(self.names, self.n_features_in_, self.n_inputs_)  # checks them
-        self.normal_, self.coef_ = found.arrays(), coef
-        self.inclusion_probability_, self.coef_std_ = probability, std
-        self.coef_interval_ = interval
+        found = sum_normals(blocks)
+        spread: Sequence[Array | None] = (None, None, None)
+        if self.n_models == 1:
+            kept, coef = found.arrays(), self._sparse(found)
+        else:
+            kept = stack(fewer(blocks, 2 * N_BLOCKS))
+            coef, *spread = fit_ensemble(
+                kept,
+                self._sparse,
+                self.n_models,
+                n_dropped=self.n_dropped,
+                judged=isinstance(self.threshold, str),
+                seed=check_random_state(self.random_state).randint(2**31 - 1),
+            )
+        self.normal_, self.coef_ = kept, coef
+        self.inclusion_probability_, self.coef_std_, self.coef_interval_ = spread
+        self._warn_of_emptied(found)
+
+    def _warn_of_emptied(self, found: Normal) -> None:
+        coef = self.coef_
         empty = np.flatnonzero(~coef.any(axis=1) & (found.squares > 0))
         if empty.size:
             warnings.warn(
@@ -167,11 +163,21 @@ class SparseDynamics(LibraryDynamics, KeptSums):
                 stacklevel=6,
             )
 
+    def _kept(self) -> list[Normal]:
+        arrays = self._arrays()
+        if self.n_models > 1 and arrays[0].ndim == 2:
+            raise ValueError(
+                f"n_models={self.n_models} needs the sums of blocks of rows, but this "
+                f"{type(self).__name__} keeps that of all rows: call fit."
+            )
+        return unstack(arrays)
+
     def _sparse(
         self, found: Normal, offered: Mask | None = None, judge: Normal | None = None
     ) -> Array:
-        if self.constraint is not None:
-            return self._coupled(found)
+        penalty = self._penalty(found)
+        if penalty is not None or self.constraint is not None:
+            return self._coupled(found, penalty)
         return fit_sparse(
             found,
             self.solver,
@@ -182,7 +188,11 @@ class SparseDynamics(LibraryDynamics, KeptSums):
             judge=judge,
         )
 
-    def _coupled(self, found: Normal, penalty: Array | None = None) -> Array:
+    def _penalty(self, found: Normal) -> Array | None:
+        """A matrix whose product with the coefficients of all equations is to be small."""
+        return None
+
+    def _coupled(self, found: Normal, penalty: Array | None) -> Array:
         """Coefficients of all equations at once, which a penalty or the constraint couples."""
         # The medians of an ensemble would not meet the constraint that each of its models meets.
         if self.solver != "stlsq" or isinstance(self.threshold, str) or self.n_models > 1:
@@ -199,13 +209,6 @@ class SparseDynamics(LibraryDynamics, KeptSums):
             penalty=penalty,
             constraint=None if given is None else as_constraint(given, found.cross.size),
         )
-
-    def _check_parts(self) -> None:
-        if self.n_models > 1:
-            raise ValueError(
-                "partial_fit, refit and merge cannot be used with n_models > 1, which needs all "
-                "rows at once: call fit."
-            )
 
     def path(self, *, precision: int = 3) -> pd.DataFrame:
         """The models that the solver passes on its way, of which the threshold takes one.
@@ -240,7 +243,7 @@ class SparseDynamics(LibraryDynamics, KeptSums):
         """
         import pandas as pd  # slow to import: only those who look at a path wait for it
 
-        (found,) = self._kept()
+        found = sum_normals(unstack(self._arrays()))
         coefs = sparse_path(found, self.solver, alpha=self.alpha, relative=self.relative_threshold)
         problem = scaled(found)
         size = np.where(problem.squares > 0, problem.squares, 1.0)

@@ -5,32 +5,51 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import block_diag, null_space
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from rom.base import Polynomial
-from rom.dynamics.energy import energy_production
+from rom.base import Polynomial, ends_of
+from rom.dynamics.energy import energy_squares, production
 from rom.dynamics.equations import PolynomialEquations, variable_names
 from rom.dynamics.library import PolynomialLibrary, monomials
-from rom.dynamics.lmi import ACCURACY, minimise
-from rom.dynamics.regression import relative_weights, ridge, rms
-from rom.dynamics.rows import RowDynamics
-from rom.dynamics.trapping import Inequality, _check_norm, trapping_region
+from rom.dynamics.normal import Normal, row_normals, sum_normals
+from rom.dynamics.regression import fit_ridge, relative_weights
+from rom.dynamics.rows import SummedDynamics
+from rom.dynamics.trapped import least_squares, trapped
+from rom.dynamics.trapping import _check_norm, trapping_region
 
 Array = NDArray[np.float64]
 
 # How often the centre of a quadratic model is chosen anew, for the model found with the last one.
 ROUNDS = 3
-# What the certificate has to spare, so that the rounding of units and coefficients cannot undo it.
-SPARE = 1e-6
 
 
-class TrappingSINDy(PolynomialEquations, RowDynamics):
+class States(NamedTuple):
+    """What a fit needs of the states themselves; that of further states adds with ``+``."""
+
+    ends: Array
+    """(2, rank): the least and the largest of each coordinate."""
+    sums: Array
+    """(rank,): of each coordinate."""
+    squares: Array
+    """As :func:`rom.dynamics.energy.energy_squares` gives them."""
+
+    def __add__(self, other: States) -> States:  # type: ignore[override]
+        """Of both."""
+        ends = ends_of(np.concatenate([self.ends, other.ends]))
+        return States(ends, self.sums + other.sums, self.squares + other.squares)
+
+    def reach(self, centre: Array, norm: Array) -> float:
+        """The farthest that a state in the box of all may be; exact for a diagonal norm."""
+        far = np.abs(self.ends - centre).max(axis=0)
+        return float(np.sqrt(far @ np.abs(norm) @ far))
+
+
+class TrappingSINDy(PolynomialEquations, SummedDynamics):
     """Derivatives as a quadratic or cubic polynomial, with a ball that every trajectory ends in.
 
     Least squares with ridge under a linear matrix inequality: that the energy |z - m|² falls
@@ -44,8 +63,9 @@ class TrappingSINDy(PolynomialEquations, RowDynamics):
     include_bias : bool, optional
         Whether the constant 1 is among the terms.
     radius : float, optional
-        The ball may reach this many times as far from its centre as the training states; > 1.
-        The smaller, the more is asked of the model.
+        The ball may reach this many times as far from its centre as the box that the training
+        states lie in, from the least to the largest of each coordinate; > 1. The smaller, the
+        more is asked of the model.
     centre : array_like, shape (rank,), optional
         m; by default the mean of the training states and then, in a quadratic model, the point
         about which the linear terms found damp most.
@@ -71,12 +91,16 @@ class TrappingSINDy(PolynomialEquations, RowDynamics):
     margin_ : float
         A rate: the energy above that of the ball falls at least as ``exp(-2 margin_ t)``.
     norm_ : ndarray, shape (rank, rank)
+    normal_, states_ : list of ndarray
+        The normal equations of the rows seen, and the ends and sums of the states:
+        :meth:`partial_fit` and :meth:`merge` add to them, :meth:`refit` asks them anew.
 
     Raises
     ------
     ValueError
         By a fit: if a parameter is out of its range, `centre`, `norm` or `names` do not fit the
-        coordinates, there are inputs, or the data are refused (see :meth:`fit`).
+        coordinates, there are inputs, or the data are refused (see :meth:`fit`). By
+        :meth:`partial_fit` and :meth:`merge`: with `relative_error`.
 
     Warns
     -----
@@ -85,9 +109,10 @@ class TrappingSINDy(PolynomialEquations, RowDynamics):
 
     Notes
     -----
-    The certificate has 1e-6 to spare, in units of the largest state and of the derivatives' root
-    mean square. With other than one target per coordinate there are no trajectories, nothing is
-    asked of the model, and the radius is infinite.
+    The certificate has 1e-6 to spare, in units of the farthest corner of the box from zero and of
+    the derivatives' root mean square. In a norm that is not diagonal, how far the box reaches is
+    bounded from above. With other than one target per coordinate there are no trajectories,
+    nothing is asked of the model, and the radius is infinite.
 
     References
     ----------
@@ -112,7 +137,11 @@ class TrappingSINDy(PolynomialEquations, RowDynamics):
     norm_: Array
     radius_: float
     margin_: float
+    states_: list[Array]
 
+    _after_sums: ClassVar[frozenset[str]] = frozenset(
+        {"radius", "centre", "norm", "energy", "alpha", "names"}
+    )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "degree": [Interval(Integral, 2, 3, closed="both")],
         "include_bias": ["boolean"],
@@ -149,49 +178,79 @@ class TrappingSINDy(PolynomialEquations, RowDynamics):
         self.names = names
 
     def _fit(self, Z: Array, y: Array, u: Array | None) -> None:
-        rank = self.n_features_in_
-        variable_names(self.names, rank, 0)  # checks them
+        weights = relative_weights(y) if self.relative_error else None
+        found, states = self._seen(Z, y, u, weights)
+        self.states_ = list(states)
+        self._fit_sums([found])
+
+    def _sums(self, Z: Array, y: Array, u: Array | None) -> list[Normal]:
+        found, states = self._seen(Z, y, u)
+        if getattr(self, "normal_", None) is not None:
+            states = States(*self.states_) + states
+        self.states_ = list(states)
+        return [found]
+
+    def _gather(self, models: Sequence[Self]) -> None:
+        super()._gather(models)
+        first, *others = (States(*model.states_) for model in models)
+        for other in others:
+            first += other
+        self.states_ = list(first)
+
+    def _check_parts(self) -> None:
+        if self.relative_error:
+            raise ValueError(
+                "partial_fit and merge cannot be used with relative_error, whose weights need the "
+                "largest derivative of all rows: call fit."
+            )
+
+    def _seen(
+        self, Z: Array, y: Array, u: Array | None, weights: Array | None = None
+    ) -> tuple[Normal, States]:
+        """The sums over rows and over states."""
         if u is not None:
             raise ValueError("TrappingSINDy has no inputs, but u was given.")
-        P = _check_norm(self.norm, rank)
-        m = Z.mean(axis=0) if self.centre is None else np.array(self.centre, dtype=np.float64)
-        if m.shape != (rank,):
-            raise ValueError(f"centre must have shape ({rank},), but its shape is {m.shape}.")
+        self._given()  # checks them before anything is kept
         exponents = self._exponents()
-        size = float(np.sqrt(np.max(np.sum(Z**2, axis=1)))) or 1.0
-        weights = np.sqrt(relative_weights(y))[:, None] if self.relative_error else np.ones((1, 1))
-        # In units in which the states reach 1 and their derivatives are 1 in root mean square.
-        A, Y = weights * monomials(Z / size, exponents), weights * y
-        rate = float(np.sqrt(np.mean(Y**2))) / size or 1.0
-        units = rate * size ** (1.0 - exponents.sum(axis=1))
-        Y = Y / (size * rate)
-        self.norm_, self.centre_, self.radius_, self.margin_ = P, m, float("inf"), 0.0
-        self.coef_ = ridge(A, Y, self.alpha) * units
-        if y.shape[1] != rank:
-            return
-        H, b = least_squares(A, Y, self.alpha)
-        penalty = energy_production(exponents, Z / size)
-        H += self.energy * penalty.T @ penalty
-        self._fit_trapped(Z, exponents, (H, b), size, rate)
+        blocks = row_normals(
+            lambda rows: monomials(rows, exponents), exponents, Z, y, weights=weights, exact=True
+        )
+        # The rows count as rows, whatever their weights.
+        found = sum_normals(blocks)._replace(n_rows=float(len(Z)))
+        return found, States(ends_of(Z), Z.sum(axis=0), energy_squares(exponents, Z))
 
-    def _fit_trapped(
-        self,
-        Z: Array,
-        exponents: NDArray[np.int64],
-        loss: tuple[Array, Array],
-        size: float,
-        rate: float,
-    ) -> None:
+    def _given(self) -> tuple[Array, Array | None]:
+        """The norm and, if it was given, the centre."""
+        rank = self.n_features_in_
+        variable_names(self.names, rank, 0)  # checks them
+        m = None if self.centre is None else np.array(self.centre, dtype=np.float64)
+        if m is not None and m.shape != (rank,):
+            raise ValueError(f"centre must have shape ({rank},), but its shape is {m.shape}.")
+        return _check_norm(self.norm, rank), m
+
+    def _fit_sums(self, blocks: list[Normal]) -> None:
+        self.norm_, centre = self._given()
+        found, states = sum_normals(blocks), States(*self.states_)
+        self.normal_, self.coef_ = found.arrays(), fit_ridge(found, self.alpha)
+        self.centre_ = states.sums / found.n_rows if centre is None else centre
+        self.radius_, self.margin_ = float("inf"), 0.0
+        if len(self.coef_) == self.n_features_in_:
+            self._fit_trapped(found, states)
+
+    def _fit_trapped(self, found: Normal, states: States) -> None:
+        exponents, P = self._exponents(), self.norm_
+        # Units in which the box reaches 1 and the derivatives are 1 in root mean square.
+        size = states.reach(np.zeros(len(P)), np.eye(len(P))) or 1.0
+        rate = float(np.sqrt(np.mean(found.squares) / found.n_rows)) / size or 1.0
         units = rate * size ** (1.0 - exponents.sum(axis=1))
-        P = self.norm_
+        loss = self._loss(found, states, units, size * rate)
         chosen = self.centre is None and self.degree == 2
         for _ in range(ROUNDS if chosen else 1):
-            w = Z - self.centre_
-            reach = self.radius * float(np.sqrt(np.max(np.sum(w @ P * w, axis=1)))) / size
-            found = trapped(exponents, *loss, self.centre_ / size, P, reach)
-            if found is None:
+            reach = self.radius * states.reach(self.centre_, P) / size
+            solution = trapped(exponents, *loss, self.centre_ / size, P, reach)
+            if solution is None:
                 break
-            coef, radius, margin = found
+            coef, radius, margin = solution
             polynomial = Polynomial(exponents, coef * units)
             region = trapping_region(polynomial, centre=None if chosen else self.centre_, norm=P)
             if not region.certified or (region.radius > radius * size and not chosen):
@@ -205,8 +264,20 @@ class TrappingSINDy(PolynomialEquations, RowDynamics):
             warnings.warn(
                 "No model with a trapping region was found: try another centre or a larger "
                 "radius. The coefficients are those of the last try.",
-                stacklevel=5,
+                stacklevel=6,
             )
+
+    def _loss(
+        self, found: Normal, states: States, units: Array, speed: float
+    ) -> tuple[Array, Array]:
+        """H and b for coefficients in `units`, with the penalty on energy."""
+        rank = self.n_features_in_
+        H, b = least_squares(found, self.alpha)
+        if self.energy:
+            G = production(self._exponents(), rank, states.squares / found.n_rows)
+            H += self.energy * G.T @ G
+        scale = np.tile(units, rank) / speed
+        return scale[:, None] * H * scale, scale * b / speed
 
     def _predict(self, Z: Array, u: Array | None) -> Array:
         return monomials(Z, self._exponents()) @ self.coef_.T
@@ -219,70 +290,3 @@ class TrappingSINDy(PolynomialEquations, RowDynamics):
         """The right-hand side."""
         check_is_fitted(self)
         return Polynomial(self._exponents(), self.coef_)
-
-
-def least_squares(A: Array, Y: Array, alpha: float) -> tuple[Array, Array]:
-    """H and b of ``c·H c / 2 - b·c``, half the error of :func:`rom.dynamics.regression.ridge`.
-
-    `c` is ``coef.ravel()``, coef (n_targets, n_terms).
-    """
-    H = A.T @ A / len(A) + alpha * np.diag(rms(A) ** 2)
-    full = np.kron(np.eye(Y.shape[1]), H)
-    return np.asarray(full, np.float64), (Y.T @ A / len(A)).ravel()
-
-
-def trapped(
-    exponents: NDArray[np.int64], H: Array, b: Array, centre: Array, norm: Array, reach: float
-) -> tuple[Array, float, float] | None:
-    """Coefficients that minimise ``c·H c / 2 - b·c`` and have a trapping ball.
-
-    That is, among those for which the matrix of :class:`Inequality` has no eigenvalue below 1e-6.
-
-    Parameters
-    ----------
-    exponents : ndarray, shape (n_terms, rank)
-        Powers of the terms, of degree 1 to 3, in units in which states and rates are of order one.
-    H, b : ndarray, shape (rank * n_terms, rank * n_terms) and (rank * n_terms,)
-        Of ``c = coef.ravel()``, as :func:`least_squares` gives them.
-    centre : ndarray, shape (rank,)
-    norm : ndarray, shape (rank, rank)
-        P: the ball is ``w·P w <= R²``, w = z - centre.
-    reach : float
-        Largest R.
-
-    Returns
-    -------
-    tuple of ndarray, shape (rank, n_terms), and two floats, or None where there are none
-        The coefficients, and the radius and the margin of a ball, not the smallest.
-    """
-    inequality = Inequality(exponents, centre, norm)
-    scale = np.diag(H).copy()
-    scale = 1 / np.sqrt(np.where(scale > 0, scale, 1.0))
-    # Coefficients that keep energy exactly where it cannot be outweighed, each of unit effect.
-    odd = inequality.odd * scale
-    basis = scale[:, None] * (null_space(odd) if len(odd) else np.eye(len(scale)))
-    # Unknowns of which the loss is the square: steps from its minimum, in its principal axes.
-    values, axes = np.linalg.eigh(basis.T @ H @ basis)
-    basis = basis @ axes / np.sqrt(np.maximum(values, len(H) * np.finfo(float).eps))
-    best, n, n_extra = b @ basis, basis.shape[1], len(inequality.of_extra)
-    bounds = np.zeros((n_extra, 2))  # margin > 0 and margin (reach² - R²) > 0
-    bounds[:2] = (1.0, reach**2), (0.0, -1.0)
-    of_steps = np.tensordot(basis.T, inequality.of_coef, 1)
-    F = np.array(
-        [block_diag(M, 0.0, 0.0) for M in of_steps]
-        + [
-            block_diag(M, *bound)
-            for M, bound in zip(inequality.of_extra, bounds.tolist(), strict=True)
-        ]
-    )
-    none, constant = np.zeros(len(F)), np.tensordot(best, F[:n], 1)
-    curvature = np.diag(np.repeat([1.0, 0.0], [n, n_extra]))
-    x = minimise(curvature, none, F, constant=constant, margin=SPARE)
-    if x is None:
-        return None
-    # What the condition costs may be far below one: once more, in units of it.
-    cost = max(float(x[:n] @ x[:n]), ACCURACY)
-    finer = minimise(curvature / cost, none, F, constant=constant, margin=SPARE)
-    x = x if finer is None else finer
-    coef = (basis @ (best + x[:n])).reshape(len(centre), -1)
-    return coef, float(np.sqrt(x[n + 1] / x[n])), float(x[n])

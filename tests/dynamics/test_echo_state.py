@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -165,3 +167,88 @@ def test_the_read_out_of_blocks_of_rows_is_that_of_all_rows():
     features = model._features(Z, u)
     coef = ridge(features, y - Z, 1e-3)
     assert_allclose(model.predict(Z, u=u), Z + features @ coef.T, atol=1e-9)
+
+
+def records():
+    """Two sets of rows of the same mean and standard deviation, with their targets and inputs."""
+    rng = np.random.default_rng(0)
+    half, drive = rng.normal(size=(300, 2)) * [1.0, 1e-3], rng.normal(size=(300, 1))
+    parts = []
+    for sign in (1.0, -1.0):
+        Z = np.concatenate([half, -half]) * [1.0, sign]
+        u = np.concatenate([drive, -drive])
+        parts.append({"Z": Z, "y": 0.9 * Z + 0.1 * np.sin(Z[:, ::-1] * u), "u": u})
+    return parts, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def without_y(rows):
+    return {"Z": rows["Z"], "u": rows["u"]}
+
+
+def test_another_ridge_needs_no_other_fit():
+    _, both = records()
+    model = EchoState(30, random_state=0).fit(**both)
+    again, fresh = model.refit(ridge=0.1), EchoState(30, ridge=0.1, random_state=0).fit(**both)
+    assert_allclose(again.readout_, fresh.readout_, rtol=1e-9, atol=1e-12)
+    assert np.abs(again.readout_ - model.readout_).max() > 1e-3
+    with pytest.raises(ValueError, match="refit changes ridge; for other leak the rows"):
+        model.refit(leak=0.5)
+
+
+def test_merged_models_are_the_model_of_all_rows():
+    parts, both = records()
+    model = EchoState(30, ridge=1e-4, random_state=0)
+    one, two, whole = (clone(model).fit(**rows) for rows in (*parts, both))
+    for merged in (one.merge(two), two.merge(one)):
+        assert_allclose(merged.predict(both["Z"], u=both["u"]), whole.predict(**without_y(both)))
+        assert_allclose(merged.bound_, whole.bound_)
+
+
+def test_models_in_other_units_are_not_merged():
+    parts, _ = records()
+    drawn = EchoState(30, random_state=0).fit(**parts[0])
+    for factor, shift in ((2.0, 0.0), (1.0, 1e-4)):
+        other = clone(drawn).fit(factor * parts[1]["Z"] + shift, parts[1]["y"], u=parts[1]["u"])
+        with pytest.raises(ValueError, match=r"by its own rows.* by partial_fit"):
+            drawn.merge(other)
+    with pytest.raises(ValueError, match="same reservoir, mean_ and scale_"):
+        EchoState(30).fit(**parts[0]).merge(EchoState(30).fit(**parts[1]))
+
+
+def test_parts_add_to_the_whole():
+    parts, both = records()
+    model = EchoState(30, ridge=1e-4, random_state=0)
+    learned, whole = clone(model).partial_fit(**parts[0]), clone(model).fit(**both)
+    learned.partial_fit(**parts[1])
+    assert_allclose(learned.predict(**without_y(both)), whole.predict(**without_y(both)))
+
+
+def by_ridge(model, rows):
+    """What the read-out of all rows predicts, in the units of the model."""
+    Z, u = rows["Z"], rows["u"]
+    features = model._features(Z, u)
+    return Z + features @ ridge(features, rows["y"] - Z, model.ridge).T
+
+
+def test_the_first_rows_are_the_units_of_all():
+    (part, other), _ = records()
+    first = EchoState(30, ridge=1e-4, random_state=0).partial_fit(**part)
+    more = {"Z": 3 * other["Z"] + 1, "y": other["y"], "u": other["u"] - 1}
+    apart = copy.deepcopy(first).partial_fit(**more)
+    assert_array_equal(apart.mean_, first.mean_)
+    for model, parts in ((apart, (part, more)), (apart.merge(first), (part, more, part))):
+        rows = {name: np.concatenate([p[name] for p in parts]) for name in part}
+        found = model.predict(**without_y(rows))
+        assert_allclose(found, by_ridge(first, rows), rtol=1e-7, atol=1e-9)
+
+
+def test_a_loaded_model_learns_on(tmp_path):
+    Z = records()[1]["Z"]
+    saved = rom.ROM(Identity(), EchoState(30, ridge=1e-4)).fit(Z)
+    saved.save(tmp_path / "echo.nc")
+    loaded, kept = rom.load(tmp_path / "echo.nc").dynamics_, saved.dynamics_
+    assert_array_equal(loaded.refit(ridge=1.0).readout_, kept.refit(ridge=1.0).readout_)
+    assert_array_equal(loaded.merge(kept).readout_, kept.merge(kept).readout_)
+    assert_array_equal(
+        loaded.partial_fit(Z, 0.5 * Z).readout_, kept.partial_fit(Z, 0.5 * Z).readout_
+    )

@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
+import rom
 from rom.dynamics import (
     DMD,
     NVAR,
@@ -28,6 +29,7 @@ REFITTED = [
     (SINDy(FourierLibrary(), threshold=0.0), {"threshold": "bic", "solver": "linbreg"}),
     (SINDy(threshold=0.0), {"constraint": (np.eye(30)[:2], [0.5, -0.5])}),
     (WeakSINDy(threshold=0.0), {"threshold": "aicc", "solver": "linbreg"}),
+    (SINDy(threshold=0.0, energy=1.0), {"energy": 0.1, "threshold": 0.2}),
     (MidpointSINDy(threshold=0.0), {"threshold": 0.2, "relative_threshold": True}),
     (OperatorInference("cAG"), {"ridge": {"A": 0.1, "G": 2.0}}),
     (AffineOperatorInference("cA"), {"ridge": 0.3}),
@@ -38,6 +40,17 @@ REFITTED = [
     (LinearInverseModel(), {"names": ["a", "b", "c"]}),
 ]
 IDS = [type(model).__name__ for model, _ in REFITTED]
+ENSEMBLES = [
+    kind(threshold=0.0, n_models=4, random_state=0)
+    for kind in (SINDy, DiscreteSINDy, WeakSINDy, MidpointSINDy)
+]
+OTHER_ENSEMBLE = {"n_models": 6, "n_dropped": 2, "random_state": 1, "threshold": "bic"}
+# Weights that depend on the largest derivative do not add, but stay as they are.
+REFITTED_ALONE = [
+    *((model, OTHER_ENSEMBLE) for model in ENSEMBLES),
+    (SINDy(relative_error=True), {"threshold": 0.3, "solver": "sr3"}),
+    (SINDy(relative_error=True, n_models=4, random_state=0), {"n_models": 3}),
+]
 
 
 def records():
@@ -65,7 +78,11 @@ def slopes(model, data):
     return model.predict(data["Z"], u=data["u"] if model.n_inputs_ else None)
 
 
-@pytest.mark.parametrize(("model", "other"), REFITTED, ids=IDS)
+@pytest.mark.parametrize(
+    ("model", "other"),
+    REFITTED + REFITTED_ALONE,
+    ids=[*IDS, *(f"{type(model).__name__} alone" for model, _ in REFITTED_ALONE)],
+)
 def test_other_parameters_need_no_other_fit(model, other):
     _, both = records()
     again = fitted(model, both).refit(**other)
@@ -96,9 +113,11 @@ def test_only_what_comes_after_the_sums_is_refitted():
         fitted(SINDy(), both).refit(threshold=-1.0)
     with pytest.raises(ValueError, match="does not go with total_least_squares"):
         fitted(DMD(), both).refit(ridge=1.0, total_least_squares=True)
-    for model in (SINDy(n_models=3), WeakSINDy(n_models=3), SINDy(relative_error=True)):
-        with pytest.raises(ValueError, match="all rows at once: call fit"):
-            fitted(model, both).refit(alpha=0.1)
+    for kind in (SINDy, WeakSINDy):
+        with pytest.raises(ValueError, match="n_models=3 needs the sums of blocks of rows"):
+            fitted(kind(), both).refit(n_models=3)
+    with pytest.raises(ValueError, match=r"energy=1 needs sums .* that only a fit with energy > 0"):
+        fitted(SINDy(), both).refit(energy=1.0)
     with pytest.raises(ValueError, match="given operators"):
         OperatorInference.from_operators(A=np.eye(2)).refit(ridge=0.1)
 
@@ -113,12 +132,48 @@ def test_unlike_models_are_not_merged():
         first.merge(SINDy(threshold=0.0).fit(two["Z"][:, :2], t=two["t"]))
     with pytest.raises(ValueError, match="merge needs models of one kind"):
         fitted(DMD(), one).merge(DMD().fit(two["Z"], two["Z"][:, :2]))
+    with pytest.raises(ValueError, match="merge needs models of one kind"):
+        fitted(SINDy(threshold=0.0, n_models=3), one).merge(fitted(first, two))
+    with pytest.raises(ValueError, match="energy=1 needs sums"):
+        fitted(SINDy(threshold=0.0, energy=1.0), one).merge(fitted(first, two))
+    relative = fitted(SINDy(relative_error=True), one)
+    with pytest.raises(ValueError, match="weights need the largest derivative of all rows"):
+        relative.merge(fitted(relative, two))
     slower = two | {"t": 2 * two["t"]}
     with pytest.raises(ValueError, match="maps over one step"):
         fitted(DMD(), one).merge(fitted(DMD(), slower))
     with pytest.raises(ValueError, match="covariances over one lag"):
         fitted(LinearInverseModel(), one).merge(fitted(LinearInverseModel(), slower))
     first.merge(fitted(SINDy(threshold=0.0), slower))  # derivatives do not mind
+
+
+@pytest.mark.parametrize("model", ENSEMBLES, ids=lambda model: type(model).__name__)
+def test_ensembles_keep_their_blocks(model):
+    parts, both = records()
+    if isinstance(model, WeakSINDy):
+        model = clone(model).set_params(width=2.0)
+    one, two = (fitted(model, part) for part in parts)
+    again = one.refit()
+    for name in ("coef_", "inclusion_probability_", "coef_std_", "coef_interval_"):
+        assert_array_equal(getattr(again, name), getattr(one, name))
+    merged = one.merge(two)
+    assert len(merged.normal_[0]) == len(one.normal_[0]) + len(two.normal_[0])
+    single = clone(model).set_params(n_models=1)
+    whole = fitted(single, both)
+    assert_allclose(merged.refit(n_models=1).coef_, whole.coef_, rtol=1e-6, atol=1e-7)
+    assert_allclose(merged.path()["error"], whole.path()["error"], rtol=1e-6)
+    older = fitted(model, parts[0])  # of a file in which only the sum of the blocks is
+    older.normal_ = fitted(single, parts[0]).normal_
+    assert len(older.path())
+    with pytest.raises(ValueError, match="n_models=4 needs the sums of blocks"):
+        older.refit(alpha=0.1)
+
+
+def test_saved_ensembles_are_refitted(tmp_path):
+    (one, _), _ = records()
+    rom.ROM(rom.POD(2), clone(ENSEMBLES[0])).fit(one["Z"], t=one["t"]).save(tmp_path / "a.nc")
+    model = rom.load(tmp_path / "a.nc").dynamics_
+    assert_array_equal(model.refit().coef_std_, model.coef_std_)
 
 
 @pytest.mark.parametrize("solver", ["stlsq", "sr3", "forward", "subset", "linbreg"])

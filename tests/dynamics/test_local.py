@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import rom
@@ -10,6 +11,7 @@ from rom.compress import Identity
 from rom.dynamics import OperatorInference
 from rom.dynamics.echo_state import EchoState
 from rom.dynamics.hankel import delays
+from rom.dynamics.kernel import KernelModel
 from rom.dynamics.local import LocalModel
 from rom.dynamics.nvar import NVAR
 
@@ -136,6 +138,34 @@ def test_time_derivatives_of_lorenz_96_are_found():
     end = rom.rollout(model, later[0], t).z[-1]
     exact = rom.fom.Lorenz96(n=10).simulate(later[0], t).values[-1]
     assert_allclose(end, exact, atol=1e-5)
+
+
+@pytest.mark.parametrize("rank", [None, 3])
+def test_the_shared_model_is_refitted_without_the_rows(rank):
+    Z, u = lattice(a=1.4, u=np.full(40, 0.02)), np.linspace(0, 1, 40)
+    model = LocalModel(NVAR(), patch=2, halo=1, rank=rank).fit(Z, u=u)
+    again, fresh = model.refit(ridge=0.3), clone(model).set_params(model=NVAR(ridge=0.3))
+    assert_allclose(again.predict(Z, u=u), fresh.fit(Z, u=u).predict(Z, u=u), rtol=1e-10)
+    assert again.bound_ == fresh.bound_
+    with pytest.raises(ValueError, match="refit changes ridge; for other degree"):
+        model.refit(degree=1)
+    with pytest.raises(ValueError, match=r"need a model that keeps the sums .* KernelModel"):
+        LocalModel(KernelModel(), halo=1).fit(Z).refit(ridge=0.3)
+
+
+def test_models_of_two_fields_are_merged():
+    fields = [lattice(seed=seed) for seed in (0, 1)]
+    one, two = (LocalModel(halo=1).fit(Z) for Z in fields)
+    merged, both = one.merge(two), np.concatenate(fields)
+    whole = LocalModel(halo=1).fit(both, trajectory=np.repeat([0, 1], 40))
+    assert_allclose(merged.model_coef_, whole.model_coef_, atol=1e-10)
+    assert (merged.bound_, merged.model_bound_) == (whole.bound_, whole.model_bound_)
+    assert_array_equal(one.model_coef_, LocalModel(halo=1).fit(fields[0]).model_coef_)
+    for other in (LocalModel(halo=2), LocalModel(NVAR(degree=1), halo=1)):
+        with pytest.raises(ValueError, match="merge needs models of one kind"):
+            one.merge(other.fit(fields[1]))
+    with pytest.raises(ValueError, match="rank=2, whose components are those of all rows"):
+        LocalModel(halo=1, rank=2).fit(both).merge(whole)
 
 
 def test_inputs_are_those_of_every_patch():

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -103,6 +105,18 @@ def test_libraries_of_other_terms_are_summed_in_parts():
     library = FourierLibrary(2)
     found = sum_normals(library_normals(library.terms, Z, Y, slices(9000, 2)))
     agree(found, normal(library.terms(Z), Y))
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_sums_of_many_parts_take_the_memory_of_few(exact):
+    library, held = FourierLibrary(10), []
+    for n_rows in (4000, 16000):
+        Z = np.random.default_rng(0).normal(size=(n_rows, 10))
+        tracemalloc.start()
+        library_normals(library.terms, Z, Z, slices(n_rows, 1), exact=exact)
+        held.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert held[1] < 1.2 * held[0]
 
 
 def test_a_weight_of_two_is_the_row_twice():

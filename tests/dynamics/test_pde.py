@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 import xarray as xr
-from numpy.polynomial import Polynomial
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
-from rom.dynamics.pde import WeakPDE, along, bump_derivative, window_matrices
+from rom.dynamics import field_rows
+from rom.dynamics.normal import Normal
+from rom.dynamics.pde import WeakPDE
 from rom.fom import Burgers, KuramotoSivashinsky
 
 
@@ -29,32 +31,6 @@ def found(model):
 def noisy(u, share):
     noise = np.random.default_rng(0).normal(size=u.shape)
     return u + share * float(u.std()) * noise
-
-
-@pytest.mark.parametrize("order", range(6))
-def test_derivatives_of_the_bump(order):
-    s = np.linspace(-0.7, 0.7, 11)
-    expected = (
-        (Polynomial([1, 0, -1]) ** 16).deriv(order) if order else Polynomial([1, 0, -1]) ** 16
-    )
-    assert_allclose(bump_derivative(s, order), expected(s), rtol=1e-7, atol=1e-7)
-    assert_array_equal(bump_derivative(np.array([-1.0, 1.0]), order), 0.0)
-
-
-def test_integration_by_parts_is_exact():
-    """∫ φ dᵏf = (-1)ᵏ ∫ φ⁽ᵏ⁾ f, for k to 4, on samples."""
-    x = np.linspace(0, 4, 201)
-    matrices = window_matrices(201, x[1] - x[0], 1.6, range(5))
-    size = np.abs(matrices[0] @ np.sin(2 * x)).max()
-    for k, matrix in enumerate(matrices):
-        derivative = 2.0**k * np.sin(2 * x + k * np.pi / 2)
-        assert_allclose(matrix @ np.sin(2 * x), matrices[0] @ derivative, atol=1e-9 * 2**k * size)
-
-
-def test_products_along_an_axis():
-    field = np.random.default_rng(0).normal(size=(40, 30, 20))
-    matrix = window_matrices(30, 0.1, 1.0, [0])[0]
-    assert_allclose(along(matrix, field, 1), np.einsum("wn,tnx->twx", matrix.toarray(), field))
 
 
 def test_clean_burgers(burgers):
@@ -107,6 +83,85 @@ def test_widths_can_be_set_and_are_checked(burgers):
     assert_array_equal(model.widths_, [0.4, 0.3])
     with pytest.raises(ValueError, match="widths must be 2 positive numbers"):
         WeakPDE(widths=(0.4, 30.0)).fit(burgers)
+
+
+def test_a_field_that_is_not_in_memory_is_read_some_times_at_a_time(kuramoto, monkeypatch):
+    lazy, here = WeakPDE().fit(kuramoto.chunk(time=30)), WeakPDE().fit(kuramoto)
+    assert_array_equal(lazy.widths_, here.widths_)
+    assert_allclose(lazy.coef_, here.coef_, rtol=1e-9)
+    monkeypatch.setattr(field_rows, "SLAB_BYTES", 1)
+    assert_allclose(WeakPDE().fit(kuramoto).coef_, here.coef_, rtol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """Two runs of Burgers' equation: on other grids, and of other lengths."""
+    fields = []
+    for n, times, size in ((128, np.linspace(0, 1, 201), 1.0), (96, np.linspace(0, 0.6, 181), 0.7)):
+        model = Burgers(viscosity=0.02, n=n)
+        fields.append(model.simulate(size * model.initial_state(), times))
+    return fields
+
+
+def test_runs_add(runs):
+    """One after the other or merged, they are the model of all windows of both."""
+    one, two = (WeakPDE(order=2, widths=(0.2, 0.4)).fit(u) for u in runs)
+    merged = one.merge(two)
+    further = WeakPDE(order=2, widths=(0.2, 0.4)).partial_fit(runs[0]).partial_fit(runs[1])
+    for name, first, second in zip(("gram", "cross"), one.normal_, two.normal_, strict=False):
+        for both in (merged, further):
+            assert_allclose(getattr(Normal.of(both.normal_), name), first + second)
+    assert_allclose(further.coef_, merged.coef_, rtol=1e-9)
+    assert found(merged).keys() == {"u u_x", "u_xx"}
+    assert_allclose([found(merged)["u u_x"], found(merged)["u_xx"]], [-1, 0.02], rtol=1e-4)
+
+
+def test_two_runs_tell_what_one_does_not():
+    """Of one drifting wave nobody can say whether u_x or u_xxx moves it; of two, one can."""
+    t, x = np.linspace(0, 4, 161), np.linspace(0, 8, 161)
+    fields = [np.sin(k * (x - (0.5 - 0.1 * k**2) * t[:, None])) for k in (1.5, 3.0)]
+    model = WeakPDE(1, 3, widths=(1.0, 2.0))
+    for u in fields:
+        model.partial_fit(u, t=t, x=[x])
+    assert found(model).keys() == {"u_x", "u_xxx"}
+    assert_allclose(list(found(model).values()), [-0.5, -0.1], rtol=1e-6)
+
+
+def test_widths_are_those_of_the_first_run(runs):
+    first = WeakPDE(order=2).fit(runs[0])
+    before = first.widths_.copy()
+    first.partial_fit(noisy(runs[1], 0.1))
+    assert_array_equal(first.widths_, before)
+    with pytest.raises(ValueError, match="widths must be 2 positive numbers"):
+        first.partial_fit(runs[1].isel(time=slice(0, 20)))
+
+
+def test_other_thresholds_need_no_field(burgers):
+    u = noisy(burgers, 0.05)
+    for other in ({"threshold": 0.0}, {"threshold": "bic", "solver": "forward"}):
+        again = WeakPDE().fit(u).refit(**other)
+        assert_allclose(again.coef_, WeakPDE(**other).fit(u).coef_, rtol=1e-9)
+        assert again.get_params() == WeakPDE(**other).get_params()
+    with pytest.raises(ValueError, match=r"refit changes solver, threshold; for other order the"):
+        WeakPDE().fit(u).refit(order=2)
+    with pytest.raises(ValueError, match="'threshold' parameter"):
+        WeakPDE().fit(u).refit(threshold=-1.0)
+
+
+def test_unlike_fields_are_not_added(burgers):
+    model = WeakPDE(order=2, widths=(0.2, 0.4)).fit(burgers)
+    others = (
+        WeakPDE(order=3, widths=(0.2, 0.4)).fit(burgers),
+        WeakPDE(order=2, widths=(0.2, 0.5)).fit(burgers),
+        WeakPDE(order=2, widths=(0.2, 0.4)).fit(burgers.rename(x="z")),
+    )
+    for other in others:
+        with pytest.raises(ValueError, match="merge needs models with the same terms and widths"):
+            model.merge(other)
+    with pytest.raises(ValueError, match="partial_fit needs the terms of the fields before"):
+        model.partial_fit(burgers.rename(x="z"))
+    with pytest.raises(NotFittedError):
+        model.merge(WeakPDE())
 
 
 def test_bad_fields_are_refused(burgers):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import rom
@@ -205,3 +206,118 @@ def test_save_and_load_give_the_same_bits(tmp_path):
     run = model.rollout(z[0], t[:13], u=u[:13])
     again = rom.load(tmp_path / "seasonal.nc").rollout(z[0], t[:13], u=u[:13])
     assert_array_equal(run.latent, again.latent)
+
+
+FITTED = ("coef_", "stderr_", "noise_", "noise_season_")
+
+
+def same(one, other, *, rtol=1e-9):
+    for name in FITTED:
+        assert_allclose(getattr(one, name), getattr(other, name), rtol=rtol, atol=1e-11)
+
+
+def two_records(inputs):
+    """Two noisy records, one longer than the other, and both."""
+    records = []
+    for seed, n in ((0, 240), (1, 250)):
+        z, t, u, _ = made(n, noise=0.3, noise_season=0.5, seed=seed)
+        records.append({"Z": z, "t": t} | ({"u": u} if inputs else {}))
+    both = {name: np.concatenate([record[name] for record in records]) for name in records[0]}
+    return records, both | {"trajectory": np.repeat([0, 1], [240, 250])}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"ridge": 0.3, "seasonal_ridge": 2.0},
+        {"threshold": 0.2},
+        {"seasonal_noise": True, "names": ["a", "b", "cos", "sin"]},
+        {},
+    ],
+)
+def test_other_parameters_need_no_other_fit(other):
+    _, both = two_records(inputs=True)
+    model = SeasonalModel(2, nonlinear=3).fit(**both)
+    again = model.refit(**other)
+    same(again, clone(model).set_params(**other).fit(**both))
+    assert again.equations() != model.equations() or not other
+    for name, value in {"harmonics": 1, "nonlinear": 2}.items():
+        with pytest.raises(ValueError, match=f"for other {name} the rows have to be summed again"):
+            model.refit(**{name: value})
+
+
+@pytest.mark.parametrize(("harmonics", "inputs"), [(0, False), (0, True), (2, True)])
+def test_merged_models_are_the_model_of_all_trajectories(harmonics, inputs):
+    records, both = two_records(inputs)
+    model = SeasonalModel(harmonics, nonlinear=2, threshold=0.1, seasonal_noise=True)
+    one, two = (clone(model).fit(**record) for record in records)
+    whole = clone(model).fit(**both)
+    for merged in (one.merge(two), two.merge(one)):
+        same(merged, whole)
+        assert (merged.dt_, merged.bound_) == (whole.dt_, whole.bound_)
+    with pytest.raises(ValueError, match="merge needs models of one kind"):
+        one.merge(SeasonalModel(harmonics, nonlinear=3).fit(**records[1]))
+
+
+@pytest.mark.parametrize("period", [12, 365.25])
+def test_parts_add_to_the_whole(period):
+    """Whether the rows of a season come at once or one by one."""
+    rng = np.random.default_rng(0)
+    Z, u = rng.normal(size=(900, 2)), season(np.arange(900), period)
+    y = (1 + 0.5 * u[:, :1]) * Z[:, :1] + np.exp(u[:, 1:]) * rng.normal(size=(900, 3))
+    model = SeasonalModel(1, nonlinear=2, seasonal_noise=True)
+    whole, parts = clone(model).fit(Z, y, u=u), clone(model)
+    for rows in (slice(0, 1), slice(1, 30), slice(30, 700), slice(700, None)):
+        parts.partial_fit(Z[rows], y[rows], u=u[rows])
+    same(parts, whole)
+
+
+def test_what_is_kept_does_not_grow_with_the_rows():
+    rng = np.random.default_rng(0)
+    Z, u = rng.normal(size=(20_000, 2)), season(rng.uniform(0, 1, 20_000), 1)
+    first = SeasonalModel(1).partial_fit(Z[:10_000], Z[:10_000], u=u[:10_000])
+    before = sum(kept.size for kept in first.normal_)
+    first.partial_fit(Z[10_000:], Z[10_000:], u=u[10_000:])
+    assert sum(kept.size for kept in first.normal_) == before < 10_000
+
+
+def weighted_by_hand(Z, y, u, variance):
+    """Least squares with one coefficient for each wave, rows weighted by 1 / variance."""
+    A = (Z[:, :, None] * np.column_stack([np.ones(len(u)), u])[:, None]).reshape(len(Z), -1)
+    return np.stack(
+        [
+            np.linalg.lstsq(A / s[:, None], v / s, rcond=None)[0].reshape(-1, 3)
+            for v, s in zip(y.T, np.sqrt(variance).T, strict=True)
+        ]
+    )
+
+
+@pytest.mark.parametrize(("period", "atol"), [(12, 1e-8), (365.25, 0.005)])
+def test_weights_are_those_of_each_row(period, atol):
+    """Of months to rounding; of days as nearly as a 64th of the cycle has one variance."""
+    rng = np.random.default_rng(3)
+    Z, u = rng.normal(size=(4000, 2)), season(np.arange(4000), period)
+    y = (1 + 0.5 * u[:, :1]) * Z + np.exp(0.5 * u[:, 1:]) * rng.normal(size=(4000, 2))
+    waves = np.column_stack([np.ones(4000), u])
+    first = SeasonalModel(1, **PLAIN).fit(Z, y, u=u)
+    variance = np.exp(waves @ first.noise_season_.T)
+    squares = (y - first.predict(Z, u=u)) ** 2
+    assert_allclose(waves.T @ (squares / variance - 1) / 4000, 0, atol=atol)  # it is most likely
+    model = first.refit(seasonal_noise=True)
+    assert_allclose(model.coef_, weighted_by_hand(Z, y, u, variance), atol=atol)
+
+
+def test_a_loaded_model_learns_on(tmp_path):
+    records, both = two_records(inputs=True)
+    dynamics = SeasonalModel(2, nonlinear=[(0, (0, 1))], seasonal_noise=True)
+    z, t, u = records[0].values()
+    saved = rom.ROM(rom.Identity(), dynamics).fit(z, t=t, u=u)
+    saved.save(tmp_path / "seasonal.nc")
+    loaded, kept = rom.load(tmp_path / "seasonal.nc").dynamics_, saved.dynamics_
+    assert_array_equal(loaded.refit(ridge=1.0).coef_, kept.refit(ridge=1.0).coef_)
+    both["Z"] = np.concatenate([saved.latent_, records[1]["Z"]])
+    same(loaded.merge(clone(dynamics).fit(**records[1])), clone(dynamics).fit(**both))
+    del loaded.normal_  # which older files do not have
+    assert_array_equal(loaded.predict(z, u=u), kept.predict(z, u=u))
+    with pytest.raises(ValueError, match="keeps no sums"):
+        loaded.refit(ridge=1.0)

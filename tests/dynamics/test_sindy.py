@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import solve_ivp
+from sklearn.base import clone
 
 from rom.base import HasPolynomial
 from rom.dynamics import FourierLibrary, PolynomialLibrary, SINDy
@@ -172,12 +173,42 @@ def test_rows_may_come_in_parts(lorenz_run):
     assert_array_equal(again.coef_, SINDy().fit(Z[:600], y[:600]).coef_)
 
 
-@pytest.mark.parametrize(
-    "options", [{"n_models": 2}, {"energy": 1.0}, {"relative_error": True}], ids=str
-)
-def test_what_needs_all_rows_is_refused_in_parts(options):
-    with pytest.raises(ValueError, match="need all rows at once: call fit"):
-        SINDy(**options).partial_fit(np.eye(2), np.eye(2))
+def test_what_needs_all_rows_is_refused_in_parts():
+    with pytest.raises(ValueError, match=r"relative_error, whose weights .* of all rows: call fit"):
+        SINDy(relative_error=True).partial_fit(np.eye(2), np.eye(2))
+
+
+def test_the_energy_is_that_of_all_parts(lorenz_run):
+    Z, _ = lorenz_run
+    y = lorenz(None, Z.T).T + 0.5 * np.random.default_rng(0).normal(size=Z.shape)
+    model = SINDy(threshold=0.0, energy=10.0)
+    whole, parts = clone(model).fit(Z, y), clone(model)
+    for rows in (slice(0, 700), slice(700, None)):
+        parts.partial_fit(Z[rows], y[rows])
+    assert_allclose(parts.coef_, whole.coef_, rtol=1e-8, atol=1e-9)
+    assert np.abs(parts.coef_ - SINDy(threshold=0.0).fit(Z, y).coef_).max() > 1e-3
+    again = parts.fit(Z[:600], y[:600])  # a fit starts anew
+    assert_array_equal(again.coef_, clone(model).fit(Z[:600], y[:600]).coef_)
+
+
+def test_an_ensemble_of_a_stream_is_as_sure_as_one_of_all_rows():
+    """Whose blocks stay few, and of like size: none of them has the say."""
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(6000, 2))
+    y = Z @ [[1.0, 0.0], [2.0, -1.0]] + rng.normal(size=Z.shape)
+    model = SINDy(PolynomialLibrary(1), threshold=0.0, n_models=200, random_state=0)
+    first = slice(0, 300)
+    stream = clone(model).partial_fit(Z[first], y[first])
+    assert_array_equal(stream.coef_std_, clone(model).fit(Z[first], y[first]).coef_std_)
+    for start in range(300, 6000, 300):
+        stream.partial_fit(Z[start : start + 300], y[start : start + 300])
+    rows = stream.normal_[3]
+    assert len(rows) == 100
+    assert rows.sum() == 6000
+    assert rows.max() <= 5 * np.median(rows)
+    whole = clone(model).fit(Z, y)
+    assert_allclose(stream.refit(n_models=1).coef_, whole.refit(n_models=1).coef_, rtol=1e-10)
+    assert_allclose(stream.coef_std_, whole.coef_std_, rtol=0.4)
 
 
 def test_an_ensemble_tells_true_terms_from_others(lorenz_run):

@@ -2,17 +2,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import null_space
 from scipy.optimize import LinearConstraint, minimize
+from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import rom
 from rom.base import Polynomial
 from rom.dynamics.energy import energy_rate, gram, up_to
 from rom.dynamics.library import monomials
+from rom.dynamics.normal import normal
+from rom.dynamics.trapped import SPARE, least_squares, trapped
 from rom.dynamics.trapping import TrappingRegion, trapping_region
-from rom.dynamics.trapping_sindy import SPARE, TrappingSINDy, least_squares, trapped
+from rom.dynamics.trapping_sindy import States, TrappingSINDy
 
 
 def polynomial(rank, degree, terms):
@@ -179,8 +182,8 @@ def test_the_ball_of_a_cubic_fit_is_no_larger_than_asked_whatever_the_units(seed
     rng = np.random.default_rng(seed)
     Z, y = unit * rng.normal(size=(40, 2)), rng.normal(size=(40, 2)) / unit
     model = TrappingSINDy(3, radius=radius).fit(Z, y)
-    farthest = np.max(np.linalg.norm(Z - model.centre_, axis=1))
-    assert model.radius_ <= radius * farthest * (1 + 1e-9)
+    corner = np.abs([Z.min(axis=0) - model.centre_, Z.max(axis=0) - model.centre_]).max(axis=0)
+    assert model.radius_ <= radius * np.linalg.norm(corner) * (1 + 1e-9)
     ball = TrappingRegion(True, model.centre_, model.radius_, model.margin_, model.norm_, "")
     assert flux_out_of(ball, model.polynomial(), rng) < 0
 
@@ -222,7 +225,7 @@ def test_the_best_trapped_model_in_one_variable_is_that_of_another_solver(reach)
     exponents = np.array([[1], [2], [3]])
     A = np.random.default_rng(2).uniform(-1, 1, size=(40, 1)) ** exponents[:, 0]
     y = A @ [-0.5, 1.0, 1.0]
-    H, b = least_squares(A, y[:, None], 0.0)
+    H, b = least_squares(normal(A, y[:, None]), 0.0)
     found = trapped(exponents, H, b, np.zeros(1), np.eye(1), reach)[0][0]
     other = least(H, b, reach)
     assert_allclose(found, other, atol=1e-5)
@@ -236,7 +239,7 @@ def test_the_best_trapped_model_is_the_nearest_in_the_cone_of_all_of_them():
     def best(seed):
         rng = np.random.default_rng(seed)
         A = rng.normal(size=(30, len(exponents)))
-        H, b = least_squares(A, rng.normal(size=(30, 2)), 0.0)
+        H, b = least_squares(normal(A, rng.normal(size=(30, 2))), 0.0)
         return trapped(exponents, H, b, np.zeros(2), np.eye(2), 5.0)[0].ravel(), H, b
 
     c, H, b = best(0)
@@ -254,6 +257,101 @@ def test_what_a_fit_refuses():
         TrappingSINDy().fit(Z, Z, u=Z)
     with pytest.raises(ValueError, match=r"centre must have shape \(2,\)"):
         TrappingSINDy(centre=[1.0]).fit(Z, Z)
+
+
+def records(seed=0, unit=1.0, speed=1.0):
+    """States and derivatives of a system with a trapping region, and noise."""
+    _, Z = mean_field(np.arange(0, 12, 0.1), [0.1, 0.0, 0.5])
+    rng = np.random.default_rng(seed)
+    Z = Z[:, ::2] + rng.normal(scale=0.05, size=(len(Z), 2)) + [0.5, 1.0]
+    y = np.stack([Z[:, 1] - Z[:, 0] ** 3, -Z[:, 0] - Z[:, 1]], axis=1)
+    return unit * Z, unit * speed * (y + rng.normal(scale=0.3, size=y.shape))
+
+
+def assert_same(one, other, Z, tol=1e-5):
+    assert_allclose(one.predict(Z), other.predict(Z), rtol=tol, atol=tol * np.ptp(one.predict(Z)))
+    assert_allclose(one.centre_, other.centre_, rtol=1e-3, atol=1e-4)
+    assert_allclose(one.radius_, other.radius_, rtol=1e-2)
+    assert (one.bound_, one.names) == (other.bound_, other.names)
+
+
+OTHERS = [
+    {"radius": 1.5, "alpha": 1e-3},
+    {"centre": [1.0, 0.5], "names": ["a", "b"]},
+    {"norm": [[2.0, 0.5], [0.5, 1.0]]},
+    {"energy": 1e-2},
+]
+
+
+@pytest.mark.parametrize("model", [TrappingSINDy(2), TrappingSINDy(3, relative_error=True)])
+@pytest.mark.parametrize("other", OTHERS, ids=str)
+def test_other_parameters_need_no_other_fit(model, other):
+    Z, y = records()
+    first = clone(model).fit(Z, y)
+    fresh = clone(model).set_params(**other).fit(Z, y)
+    assert_same(first.refit(**other), fresh, Z)
+    assert_array_equal(first.refit().coef_, first.coef_)
+
+
+@pytest.mark.parametrize("model", [TrappingSINDy(2), TrappingSINDy(3, energy=1e-2)], ids=str)
+def test_models_of_parts_are_added_up(model):
+    Z, y = records()
+    parts = slice(0, 30), slice(30, 50), slice(50, None)
+    whole, seen = clone(model).fit(Z, y), clone(model)
+    for rows in parts:
+        seen.partial_fit(Z[rows], y[rows])
+    assert_same(seen, whole, Z)
+    one, *others = (clone(model).set_params(radius=5.0).fit(Z[rows], y[rows]) for rows in parts)
+    assert_same(one.merge(*others).refit(radius=10.0), whole, Z)
+    assert_same(seen.fit(Z[:30], y[:30]).refit(radius=5.0), one, Z)  # what was seen is forgotten
+
+
+def test_weights_that_need_all_rows_are_not_added_up():
+    Z, y = records()
+    model = TrappingSINDy(3, relative_error=True).fit(Z, y)
+    assert_allclose(model.centre_, Z.mean(axis=0))  # which has no weights
+    for add in (lambda: model.merge(model), lambda: model.partial_fit(Z, y)):
+        with pytest.raises(ValueError, match="need the largest derivative of all rows: call fit"):
+            add()
+    with pytest.raises(ValueError, match="for other relative_error the rows"):
+        model.refit(relative_error=False)
+
+
+def test_a_refused_part_leaves_no_trace():
+    Z, y = records()
+    model = TrappingSINDy(3).fit(Z, y)
+    before = [array.copy() for array in (*model.normal_, *model.states_)]
+    with pytest.raises(ValueError, match=r"centre must have shape \(2,\)"):
+        model.set_params(centre=[1.0]).partial_fit(Z, y)
+    for old, new in zip(before, (*model.normal_, *model.states_), strict=True):
+        assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("degree", [2, 3])
+def test_the_units_of_states_and_of_time_change_no_model(degree):
+    model = TrappingSINDy(degree, energy=1e-2, alpha=1e-3)
+    Z, y = records()
+    one = clone(model).fit(Z, y)
+    for unit, speed in ((1e-3, 1.0), (100.0, 50.0)):
+        other = clone(model).fit(*records(unit=unit, speed=speed))
+        slopes = other.predict(unit * Z) / (unit * speed)
+        assert_allclose(slopes, one.predict(Z), atol=1e-5 * np.ptp(y))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3))
+def test_no_state_is_farther_than_the_corner_of_their_box(seed, rank):
+    rng = np.random.default_rng(seed)
+    Z, centre, root = rng.normal(size=(9, rank)), rng.normal(size=rank), rng.normal(size=[rank] * 2)
+    states = States(np.stack([Z.min(axis=0), Z.max(axis=0)]), np.empty(0), np.empty(0))
+    for P in (np.diag(np.diag(root) ** 2), root @ root.T):
+        corners = np.array(np.meshgrid(*states.ends.T)).reshape(rank, -1).T - centre
+        farthest = np.sqrt(np.max(np.sum(corners @ P * corners, axis=1)))
+        w = Z - centre
+        assert np.sqrt(np.max(np.sum(w @ P * w, axis=1))) <= farthest * (1 + 1e-12)
+        assert farthest <= states.reach(centre, P) * (1 + 1e-12)
+        if np.array_equal(P, np.diag(np.diag(P))):
+            assert_allclose(states.reach(centre, P), farthest)
 
 
 @parametrize_with_checks([TrappingSINDy()])
