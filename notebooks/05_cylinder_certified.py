@@ -129,9 +129,10 @@ for name, model in models.items():
 # %% [markdown]
 # ## What the certificate does not say
 #
-# The ball is ten times as wide as the data: that nothing leaves it is no statement about accuracy.
-# Within the ball the model could still go to a wrong attractor. Whether it is right where there are
-# data is another question, and `rom.check` asks it, of states that were not seen in training.
+# The ball is more than ten times as wide as the data: that nothing leaves it is no statement about
+# accuracy. Within the ball the model could still go to a wrong attractor. Whether it is right where
+# there are data is another question, and `rom.check` asks it, of states that were not seen in
+# training.
 
 # %%
 held = wake.sel(time=slice(120.25, None))

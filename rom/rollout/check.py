@@ -19,6 +19,7 @@ from rom.base import FullModel
 from rom.rollout.baselines import Climate
 from rom.rollout.cells import cell_errors, some_cells
 from rom.rollout.compare import compare
+from rom.rollout.coordinates import with_coordinates
 from rom.rollout.evidence import with_bands, with_cell_bands, with_cost, with_range
 from rom.rollout.pictures import thinned, with_pictures
 from rom.rollout.stability import StabilityReport
@@ -131,6 +132,7 @@ def check(
                 shown = shown or thinned(truth)
         data = summarise(comparisons, tolerance=tolerance, level=level, unit=unit)
         data = data.assign_attrs(n_untested=truths.n_untested)
+        data = with_coordinates(data, climate, comparisons)
         data = with_bands(data, comparisons)
         data = with_range(data, model, comparisons)
         data = with_cost(data, model, reference, comparisons, truths.rival)

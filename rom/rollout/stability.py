@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rom.data.write import atomic_path
+from rom.rollout.coordinates import without_skill
 from rom.rollout.reasons import errors_explained, outlasts_baselines, statistics_kept
 from rom.rollout.verdict import is_stable
 
@@ -70,13 +71,15 @@ class StabilityReport:
     def trusted(self) -> bool:
         """Whether nothing speaks against the model, as far as the check went.
 
-        It is stable, reliable for longer than persistence, climatology and damped persistence, and
-        its statistics, if they were compared, are the truth's. If it was searched how
+        It is stable, reliable for longer than persistence, climatology and damped persistence, as
+        a whole and in every latent coordinate at the scale of its own variability, and its
+        statistics, if they were compared, are the truth's. If it was searched how
         perturbations grow, and the model is not chaotic and has no noise, its forecasts hold for as
         long as they would if only their starts were wrong, by 1 % or by what the projection loses.
         For how long, and why, is in the verdict and its reasons.
         """
-        believed = outlasts_baselines(self.data) and errors_explained(self.data)
+        skilful = outlasts_baselines(self.data) and not without_skill(self.data)
+        believed = skilful and errors_explained(self.data)
         return self.stable and believed and self.statistics_kept is not False
 
     @property
@@ -102,8 +105,10 @@ class StabilityReport:
             that ended early, NaN if there were none), ``start_size`` (how far out the start
             is, 1 at the edge of the training range), ``left_range`` (first lead time outside of
             it, NaN if never), with inputs ``left_inputs`` (the same of theirs), ``full_seconds``,
-            ``reduced_seconds``. By latent coordinate and lead time, with starts enough:
-            ``band_radius``.
+            ``reduced_seconds``. By latent coordinate: ``coordinate_share`` (of the variance),
+            ``coordinate_reliable_time`` (where errors are relative to the coordinate's own
+            variability) and ``coordinate_simple_time`` (the same of its best simple forecast);
+            and by lead time, with starts enough: ``band_radius``.
 
             A thorough check has more: ``skill_low``, ``skill_high``, ``anomaly_correlation_low``,
             ``anomaly_correlation_high``; by cell, in the units of the data, ``cell_band_radius``

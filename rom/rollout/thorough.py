@@ -126,7 +126,7 @@ def with_statistics(
 def with_exponents(
     data: xr.Dataset, model: Any, comparisons: Sequence[Comparison], reference: Any
 ) -> xr.Dataset:
-    """Add Lyapunov exponents of a model, and without inputs of a full one if that is affordable."""
+    """Add Lyapunov exponents of a model, and of a full one if that is affordable."""
     from rom.rollout.lyapunov import lyapunov  # numba takes half a second to import
 
     first = comparisons[0]
@@ -147,10 +147,10 @@ def with_exponents(
         kaplan_yorke_model=found.kaplan_yorke,
         lyapunov_time=found.time,
     )
-    if not isinstance(reference, FullModel) or u is not None:
+    if not isinstance(reference, FullModel):
         return data
     state = np.asarray(model.decode(z0[None]))[0]
-    true = _of_full_model(reference, state, t, n, float(np.ptp(found.exponents)))
+    true = _of_full_model(reference, state, t, u, n, float(np.ptp(found.exponents)))
     if true is None:
         return data
     return data.assign(
@@ -162,33 +162,39 @@ def with_exponents(
 
 
 def _of_full_model(
-    reference: FullModel, state: Array, t: Array, n: int, spread: float
+    reference: FullModel, state: Array, t: Array, u: Array | None, n: int, spread: float
 ) -> Lyapunov | None:
-    """From its equation, if that is known and small, else from its runs, if affordable."""
+    """From its equation, if that is known, small and free, else from its runs, if affordable."""
     from rom.rollout.lyapunov import flow_lyapunov, lyapunov
 
-    equation = full_equation(reference, state.size)
+    equation = full_equation(reference, state.size) if u is None else None
     if equation is not None:
         y0 = equation.basis @ state.ravel()
         n = min(n, len(y0))
         found = lyapunov(equation.dynamics, y0, t - t[0], n_exponents=n, bound=np.inf)
         if found.status is Status.COMPLETED:
             return found
-    t = _affordable(reference, state, spread, n)
-    if len(t) < FEWEST_TIMES:
-        return None
-    return flow_lyapunov(reference, state, t, n_exponents=n)
-
-
-def _affordable(reference: FullModel, state: Array, spread: float, n: int) -> Array:
-    """Times along which n exponents of a full model can be followed, `spread` being known."""
     if not 0 < spread < np.inf:
-        return np.zeros(0)
+        return None
     interval = APART / spread
+    if u is None:
+        t = np.linspace(0.0, interval * (MOST_TIMES - 1), MOST_TIMES)
+    elif t[1] - t[0] > interval:  # perturbations would not stay apart until the next input
+        return None
+    few = slice(_affordable(reference, state, t[:2], None if u is None else u[:2], n))
+    if len(t[few]) < FEWEST_TIMES:
+        return None
+    return flow_lyapunov(reference, state, t[few], u=None if u is None else u[few], n_exponents=n)
+
+
+def _affordable(
+    reference: FullModel, state: Array, interval: Array, u: Array | None, n: int
+) -> int:
+    """Over how many intervals `n` exponents of a full model can be followed."""
     begin = perf_counter()
-    reference.simulate(state, [0.0, interval])
+    reference.simulate(state, interval, u=u)
     seconds = (2 * n + 1) * (perf_counter() - begin)
-    return interval * np.arange(min(float(MOST_TIMES), PATIENCE // seconds))
+    return int(PATIENCE // seconds)
 
 
 def with_invariants(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rom.rollout import reasons
+from rom.rollout import coordinates, reasons
 from rom.rollout.horizon import skilful_span
 from rom.rollout.reasons import (
     all_of,
@@ -37,7 +37,8 @@ def verdict_of(data: xr.Dataset) -> str:
     """The verdict on a check, in a few words; `data` as in :class:`StabilityReport`."""
     words = [_stability(data)]
     if data.attrs.get("thorough"):
-        words += [_reliability(data), _statistics(data), *_fragility(data)]
+        words += [_reliability(data), *coordinates.in_verdict(data), _statistics(data)]
+        words += _fragility(data)
     if out_of_range(data):
         words.append("its starts are outside of the training range")
     if inputs_out_of_range(data):
@@ -107,6 +108,7 @@ def reasons_of(data: xr.Dataset) -> tuple[str, ...]:
         *_untested(data),
         _validity(data),
         *reasons.reliability(data),
+        *coordinates.in_reasons(data),
         *reasons.training_range(data),
         _split(data),
         _skill(data),

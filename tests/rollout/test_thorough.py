@@ -350,6 +350,16 @@ def test_noise_of_the_season_is_in_the_statistics_and_the_ensemble_of_a_seasonal
     assert report.data["crps"][1] < 0.8 * report.data["crps_climatology"][1]
 
 
+def test_the_exponents_of_a_driven_full_model_come_from_its_runs():
+    heat, t = rom.fom.Heat(n=3, length=np.pi), 0.1 * np.arange(60)
+    u = np.sin(2 * np.pi * np.arange(60) / 20)[:, None]
+    runs = heat.simulate(heat.initial_state(), t, u=u)
+    model = rom.ROM(rom.Identity(), rom.OperatorInference("A")).fit(runs, u=u)
+    data = rom.check(model, heat, t=t, u=u, n_starts=2, thorough=True).data
+    np.testing.assert_allclose(data["lyapunov_truth"], heat.eigenvalues(), rtol=1e-3)
+    assert data["lyapunov_model"].shape == data["lyapunov_truth"].shape
+
+
 def test_the_exponents_of_a_full_model_are_those_of_its_equation():
     lorenz, t = rom.fom.Lorenz63(), np.arange(0, 6, 0.02)
     runs = lorenz.simulate([1.0, 1.0, 20.0], np.arange(0, 30, 0.02))
