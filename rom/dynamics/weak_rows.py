@@ -228,12 +228,15 @@ def _gathered(
     block, offset = np.divmod(first, side)
     place = (side * (np.arange(PARTS + 2)[:, None] + (1 + CHEBYSHEV) / 2) - 0.5).ravel()
     A, Y = np.empty((len(first), terms.shape[1])), np.empty((len(first), Z.shape[1]))
-    views = [sliding_window_view(points, len(place), axis=0) for points in gather(side, terms, Z)]
+    views = [
+        sliding_window_view(points, (len(place), points.shape[1]))[:, 0]
+        for points in gather(side, terms, Z)
+    ]
     for start in range(0, len(first), GATHERED_TOGETHER):
         some = slice(start, start + GATHERED_TOGETHER)
         weights = bump((place - offset[some, None] - centre) / half)
         for out, view, weight in zip((A, Y), views, weights, strict=True):
-            out[some] = (view[POINTS * block[some]] @ weight[:, :, None])[..., 0] / deviation
+            out[some] = (weight[:, None] @ view[POINTS * block[some]])[:, 0] / deviation
     return A * (width / 2), Y
 
 
@@ -266,14 +269,13 @@ def gather(side: int, *arrays: Array) -> list[Array]:
     basis = chebvander(x, POINTS - 1) @ np.linalg.inv(chebvander(CHEBYSHEV, POINTS - 1))
     gathered = []
     for samples in arrays:
-        columns = np.ascontiguousarray(samples.T)
-        n, n_time = columns.shape
+        n_time, n = samples.shape
         whole, rest = divmod(n_time, side)
-        points = np.zeros((n, whole + 2, POINTS))
-        blocks = columns[:, : n_time - rest].reshape(n, whole, side)
-        np.matmul(blocks, basis, out=points[:, :whole])
-        points[:, whole] = columns[:, n_time - rest :] @ basis[:rest]
-        gathered.append(points.reshape(n, -1).T)
+        points = np.zeros((whole + 2, POINTS, n))
+        blocks = samples[: n_time - rest].reshape(whole, side, n)
+        np.matmul(basis.T, blocks, out=points[:whole])
+        points[whole] = basis[:rest].T @ samples[n_time - rest :]
+        gathered.append(points.reshape(-1, n))
     return gathered
 
 
