@@ -27,6 +27,15 @@ def least_squares(found: Normal, alpha: float) -> tuple[Array, Array]:
     return np.asarray(full, np.float64), (found.cross.T / found.n_rows).ravel()
 
 
+def energy_preserving(exponents: NDArray[np.int64], H: Array, b: Array, norm: Array) -> Array:
+    """Coefficients that minimise ``c·H c / 2 - b·c`` and whose quadratic terms keep the energy.
+
+    The parameters are those of :func:`trapped`; the terms are of degree 1 and 2.
+    """
+    basis = _principal(Inequality(exponents, np.zeros(len(norm)), norm).odd, H)
+    return np.asarray((basis @ (b @ basis)).reshape(len(norm), -1))
+
+
 def trapped(
     exponents: NDArray[np.int64], H: Array, b: Array, centre: Array, norm: Array, reach: float
 ) -> tuple[Array, float, float] | None:
@@ -52,14 +61,8 @@ def trapped(
         The coefficients, and the radius and the margin of a ball, not the smallest.
     """
     inequality = Inequality(exponents, centre, norm)
-    scale = np.diag(H).copy()
-    scale = 1 / np.sqrt(np.where(scale > 0, scale, 1.0))
-    # Coefficients that keep energy exactly where it cannot be outweighed, each of unit effect.
-    odd = inequality.odd * scale
-    basis = scale[:, None] * (null_space(odd) if len(odd) else np.eye(len(scale)))
-    # Unknowns of which the loss is the square: steps from its minimum, in its principal axes.
-    values, axes = np.linalg.eigh(basis.T @ H @ basis)
-    basis = basis @ axes / np.sqrt(np.maximum(values, len(H) * np.finfo(float).eps))
+    basis = _principal(inequality.odd, H)
+    # Unknowns are steps from the minimum, of which the loss is the square.
     best, n, n_extra = b @ basis, basis.shape[1], len(inequality.of_extra)
     bounds = np.zeros((n_extra, 2))  # margin > 0 and margin (reach² - R²) > 0
     bounds[:2] = (1.0, reach**2), (0.0, -1.0)
@@ -82,3 +85,16 @@ def trapped(
     x = x if finer is None else finer
     coef = (basis @ (best + x[:n])).reshape(len(centre), -1)
     return coef, float(np.sqrt(x[n + 1] / x[n])), float(x[n])
+
+
+def _principal(odd: Array, H: Array) -> Array:
+    """Columns that span the coefficients with ``odd @ c = 0``, in which `H` is the identity.
+
+    That is those that keep energy exactly where it cannot be outweighed.
+    """
+    scale = np.diag(H).copy()
+    scale = 1 / np.sqrt(np.where(scale > 0, scale, 1.0))  # coefficients of unit effect
+    odd = odd * scale
+    basis = scale[:, None] * (null_space(odd) if len(odd) else np.eye(len(scale)))
+    values, axes = np.linalg.eigh(basis.T @ H @ basis)
+    return np.asarray(basis @ axes / np.sqrt(np.maximum(values, len(H) * np.finfo(float).eps)))

@@ -19,7 +19,7 @@ from rom.dynamics.library import PolynomialLibrary, monomials
 from rom.dynamics.normal import Normal, row_normals, sum_normals
 from rom.dynamics.regression import fit_ridge, relative_weights
 from rom.dynamics.rows import SummedDynamics
-from rom.dynamics.trapped import least_squares, trapped
+from rom.dynamics.trapped import energy_preserving, least_squares, trapped
 from rom.dynamics.trapping import _check_norm, trapping_region
 
 Array = NDArray[np.float64]
@@ -67,8 +67,9 @@ class TrappingSINDy(PolynomialEquations, SummedDynamics):
         states lie in, from the least to the largest of each coordinate; > 1. The smaller, the
         more is asked of the model.
     centre : array_like, shape (rank,), optional
-        m; by default the mean of the training states and then, in a quadratic model, the point
-        about which the linear terms found damp most.
+        m; by default the mean of the training states. In a quadratic model, the point about which
+        the linear terms damp most: of the best model that keeps the energy, if that has a ball, and
+        then of the models found.
     norm : array_like, shape (rank, rank), optional
         P, of the energy (z - m)·P (z - m): the identity by default.
     relative_error : bool, optional
@@ -245,6 +246,10 @@ class TrappingSINDy(PolynomialEquations, SummedDynamics):
         units = rate * size ** (1.0 - exponents.sum(axis=1))
         loss = self._loss(found, states, units, size * rate)
         chosen = self.centre is None and self.degree == 2
+        if chosen:  # the best model that keeps the energy may have a ball by itself
+            free = Polynomial(exponents, energy_preserving(exponents, *loss, P) * units)
+            region = trapping_region(free, norm=P)
+            self.centre_ = region.centre if region.certified else self.centre_
         for _ in range(ROUNDS if chosen else 1):
             reach = self.radius * states.reach(self.centre_, P) / size
             solution = trapped(exponents, *loss, self.centre_ / size, P, reach)

@@ -163,6 +163,20 @@ def test_a_model_with_a_trapping_region_is_recovered():
     assert found.radius_ < np.inf
 
 
+def test_of_data_with_a_ball_far_from_their_mean_the_model_is_recovered():
+    """Lorenz's equations have a ball about (0, 0, 38), and none about the mean of their states."""
+    lorenz, t = rom.fom.Lorenz63(), np.arange(0, 20, 0.01)
+    Z = lorenz.simulate([1.0, 1.0, 20.0], t).to_numpy()
+    x, y, z = Z.T
+    slopes = np.stack([10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z], axis=1)
+    found = TrappingSINDy(include_bias=False).fit(Z, slopes)
+    true = np.zeros((3, 9))
+    true[0, :2], true[1, [0, 1, 5]], true[2, [2, 4]] = (-10, 10), (28, -1, -1), (-8 / 3, 1)
+    assert_allclose(found.coef_, true, atol=1e-4)
+    assert_allclose(found.centre_[1:], [0, 38], atol=0.1)
+    assert found.radius_ < 60
+
+
 @pytest.mark.parametrize(("degree", "rank"), [(2, 2), (3, 1)])
 def test_whatever_the_data_what_is_fitted_is_bounded(degree, rank):
     rng = np.random.default_rng(0)
