@@ -19,16 +19,10 @@ Array = NDArray[np.float64]
 SMALLEST = 1e-3
 
 
-def rms(A: Array) -> Array:
-    """Root mean square of each column; 1 for a column of zeros, so that it divides."""
-    size = np.sqrt(np.mean(A**2, axis=0))
-    return np.where(size > 0, size, 1.0)
-
-
 def ridge(A: Array, Y: Array, alpha: float | Array = 0.0) -> Array:
     """Coefficients of least squares with a penalty.
 
-    Minimises ``mean((Y - A Cᵀ)²) + Σ_k alpha_k (rms(A_k) C_k)²`` for each target. Where columns
+    Minimises ``mean((Y - A Cᵀ)²) + Σ_k alpha_k mean(A_k²) C_k²`` for each target. Where columns
     depend on each other and `alpha` is 0, the coefficients of least norm are taken.
 
     Parameters
@@ -113,20 +107,6 @@ def ridge_path(found: Normal, alphas: ArrayLike) -> Array:
         factor = np.divide(1.0, divisor, out=np.zeros_like(divisor), where=divisor > smallest)
         paths.append((vectors @ (factor[:, None] * along)).T / problem.scale)
     return np.stack(paths)
-
-
-def stlsq(
-    A: Array,
-    Y: Array,
-    threshold: float,
-    *,
-    alpha: float = 0.0,
-    relative: bool = False,
-    penalty: Array | None = None,
-) -> Array:
-    """:func:`fit_stlsq` from rows of terms `A` (n_time, n_terms) and `Y` (n_time, n_targets)."""
-    found = normal(A, Y, exact=True)
-    return fit_stlsq(found, threshold, alpha=alpha, relative=relative, penalty=penalty)
 
 
 def fit_stlsq(
