@@ -15,9 +15,10 @@ quadratic model, whose 4,620 terms take minutes); and as somebody writes it who 
 ("formula"). Its compilation is not counted. Contenders take turns, as the speed of a machine
 changes while it works. Each run keeps its states in new memory, and counts if it is the second of
 two: after a pause a virtual machine gets its memory anew, slowly. One core is judged by processor
-time, in medians; two over one by the clock, in runs of a tenth of a second and more, as a thread
-that starts may share a core for milliseconds. The fastest round on one core over the fastest on two
-leaves out what else ran on the machine. Beside it stand two copies of a loop in registers alone.
+time, in medians; two over one by the clock, in runs of a third of a second and more, as what
+starts and ends a run takes milliseconds on one core. The fastest round on one core over the
+fastest on two leaves out what else ran on the machine. Beside it stand two copies of a loop in
+registers alone.
 
 Then runs that leave statistics only (moments, histograms, spectra): one member and 1,000 members
 of Lorenz 63, with the largest memory of the process beside that of a run of a tenth of the length;
@@ -51,10 +52,10 @@ Array = NDArray[np.float64]
 
 H, MEMBERS, ROUNDS = 0.001, 1000, 9
 # Rounds on one core and on two.
-PAIRS = 20
+PAIRS = 12
 STEPS = {"lorenz63": 5000, "lorenz96": 200, "quadratic": 100, "oscillators": 100}
-# On two cores about a tenth of a second and more: new threads share one core for milliseconds.
-LONG = {"lorenz63": 10000, "lorenz96": 1500, "quadratic": 400, "oscillators": 700}
+# For two cores, of a third of a second and more: what starts and ends a run takes milliseconds.
+LONG = {"lorenz63": 40000, "lorenz96": 5000, "quadratic": 500, "oscillators": 1200}
 KEPT = ("every", "last")
 FORMS = ("terms", "unrolled", "formula")
 ASKED_JAX, ASKED_CORES = 3.0, 1.8

@@ -184,6 +184,23 @@ def histograms(figure: FigureBase, data: xr.Dataset) -> None:
     legend_above(axes[0][1])
 
 
+def joint_histograms(figure: FigureBase, data: xr.Dataset) -> None:
+    """Joint histograms of truth above and model below, one pair of coordinates beside the other."""
+    pairs, edges = data["joint_coordinates"].values[:MOST_COORDINATES], data["histogram_edges"]
+    rows = [np.ma.masked_equal(data[f"joint_histogram_{name}"].values, 0.0) for name in STYLE]
+    axes = figure.subplots(len(rows), len(pairs), sharex="col", sharey="col", squeeze=False)
+    for k, pair in enumerate(pairs):
+        low, high = edges.isel(coordinate=pair, edge=[0, -1]).values.T
+        scale = {"vmin": 0, "vmax": rows[0][k].max(), "extent": (low[0], high[0], low[1], high[1])}
+        for ax, shares in zip(axes[:, k], rows, strict=True):
+            ax.imshow(shares[k].T, origin="lower", aspect="auto", **scale)
+            ax.tick_params(labelsize="x-small")
+        axes[-1, k].set_xlabel(_name(edges, pair[0]), fontsize="small")
+        axes[0, k].set_title(_name(edges, pair[1]), fontsize="small")
+    for ax, style in zip(axes[:, 0], STYLE.values(), strict=True):
+        ax.set_ylabel(style["label"], fontsize="small")
+
+
 def autocorrelations(figure: FigureBase, data: xr.Dataset) -> None:
     """Autocorrelations of model and truth, one coordinate below the other."""
     axes = _by_coordinate(figure, data["autocorrelation_truth"])

@@ -164,6 +164,13 @@ PANELS = (
         lambda d: "Values taken in the long run." + _some(d["histogram_truth"]),
     ),
     Panel(
+        "Joint histograms",
+        "Long run",
+        ("joint_histogram_model", "joint_histogram_truth"),
+        draw.joint_histograms,
+        lambda d: "How often two coordinates, one below, one above, take values together.",
+    ),
+    Panel(
         "Autocorrelations",
         "Long run",
         ("lag", "autocorrelation_model", "autocorrelation_truth"),

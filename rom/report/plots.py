@@ -109,6 +109,7 @@ def panel_svg(panel: Panel, data: xr.Dataset, salt: str = "") -> str:
     svg = buffer.getvalue().partition("<svg ")[2]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r' id="image[^"]*"', "", svg)  # equal pictures have equal ones
     svg = re.sub(r'^[^>]*viewBox="([^"]*)"[^>]*', rf'viewBox="\1" role="img" {_label(panel)}', svg)
     return "<svg " + svg.replace(INK, "currentColor").rstrip()
 

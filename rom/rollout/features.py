@@ -38,8 +38,9 @@ class Frame(NamedTuple):
 
     @property
     def pairs(self) -> NDArray[np.intp]:
-        """Pairs among the coordinates of largest variance, (n_pairs, 2)."""
-        leading = np.sort(np.argsort(-self.std, kind="stable")[:LEADING])
+        """Pairs among the coordinates of largest variance, which all change, (n_pairs, 2)."""
+        n = min(LEADING, np.count_nonzero(self.std))
+        leading = np.sort(np.argsort(-self.std, kind="stable")[:n])
         return np.array(list(combinations(leading.tolist(), 2)), dtype=np.intp).reshape(-1, 2)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rom.data.write import atomic_path
+from rom.rollout.changes import without_equation
 from rom.rollout.coordinates import without_skill
 from rom.rollout.reasons import errors_explained, outlasts_baselines, statistics_kept
 from rom.rollout.verdict import is_stable
@@ -73,14 +74,16 @@ class StabilityReport:
 
         It is stable, reliable for longer than persistence, climatology and damped persistence, as
         a whole and in every latent coordinate at the scale of its own variability, and its
-        statistics, if they were compared, are the truth's. If it was searched how
+        statistics, if they were compared, are the truth's. Where its equations were followed along
+        the truth, none is surely farther from it than no change. If it was searched how
         perturbations grow, and the model is not chaotic and has no noise, its forecasts hold for as
         long as they would if only their starts were wrong, by 1 % or by what the projection loses.
         For how long, and why, is in the verdict and its reasons.
         """
         skilful = outlasts_baselines(self.data) and not without_skill(self.data)
         believed = skilful and errors_explained(self.data)
-        return self.stable and believed and self.statistics_kept is not False
+        kept = self.statistics_kept is not False and not without_equation(self.data)
+        return self.stable and believed and kept
 
     @property
     def cost_ratio(self) -> float:
@@ -116,7 +119,9 @@ class StabilityReport:
             ``running_coverage`` (share of the rollouts tested so far that the fixed and the
             adaptive band held) and ``adaptive_width`` (over that of the fixed one); by statistic
             ``distance``, ``sampling_error``, ``statistics_kept``, ``statistics_known``, and the
-            spectra, autocorrelations and histograms themselves; ``lyapunov_model``,
+            spectra, autocorrelations and histograms themselves; by latent coordinate
+            ``change_error`` (of the change from row to row that the model gives along the truth,
+            relative to the truth's) and its lower bound ``change_error_low``; ``lyapunov_model``,
             ``kaplan_yorke_model``, ``lyapunov_time``, for an affordable full model
             ``lyapunov_truth``, ``kaplan_yorke_truth``; ``error_bound`` (normalised),
             ``useful_horizon``, ``effectivity``; ``perturbation_growth`` beside ``growth_bound``

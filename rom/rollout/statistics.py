@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 
 from rom.rollout.features import (
     BINS,
+    JOINT_BINS,
     STATISTICS,
     Frame,
     Statistic,
@@ -48,8 +49,8 @@ class Statistics(NamedTuple):
     """How far the statistics of a model are from the truth's; see :func:`compare_statistics`."""
 
     names: tuple[str, ...]
-    """moments, histogram, joint_histogram (of two coordinates or more), spectrum, autocorrelation,
-    energy."""
+    """moments, histogram, joint_histogram (where two coordinates change), spectrum,
+    autocorrelation, energy."""
     distance: Array
     """Of the model to the truth (n_statistics,); infinite where a run of the model ended."""
     sampling_error: Array
@@ -68,6 +69,12 @@ class Statistics(NamedTuple):
     histogram_model: Array
     """Probability densities (rank, n_bins); what lies outside the edges is left out."""
     histogram_truth: Array
+    pairs: NDArray[np.intp]
+    """Coordinates that joint histograms are of (n_pairs, 2); none where but one changes."""
+    joint_model: Array
+    """Shares of the rows (n_pairs, n_bins, n_bins) in bins over the same ranges; what lies outside
+    is left out."""
+    joint_truth: Array
     lag: Array
     """In units of time (n_lag,)."""
     autocorrelation_model: Array
@@ -160,7 +167,7 @@ def compare_statistics(
         raise ValueError("The truth never changes: it has no statistics to compare with.")
     if not np.isfinite(frame.std).all():
         raise ValueError(f"The truth's variance must be finite, but it is {frame.std**2}.")
-    made = {k: s for k, s in STATISTICS.items() if k != "joint_histogram" or ours.shape[2] > 1}
+    made = {k: s for k, s in STATISTICS.items() if k != "joint_histogram" or len(frame.pairs)}
     halves = _halves(min(len(ours), GROUPS), random_state)
     level = 1 - (1 - LEVEL) / len(made)
     lengths = np.sqrt(1 + len(ours) / len(theirs)) / 2
@@ -312,6 +319,7 @@ def _statistics(
     width = (frame.high - frame.low) / BINS
     density = 1 / np.where(width > 0, width, 1.0)[:, None]
     bins = [each[:, 1:-1] * density for each in mean["histogram"]]
+    joint = [_inside(each) for each in mean.get("joint_histogram", np.empty((2, 0)))]
     correlations = [autocorrelation(each) for each in mean["autocorrelation"]]
     return Statistics(
         names=tuple(mean),
@@ -325,7 +333,16 @@ def _statistics(
         edges=np.linspace(frame.low, frame.high, BINS + 1, axis=1),
         histogram_model=bins[0],
         histogram_truth=bins[1],
+        pairs=frame.pairs,
+        joint_model=joint[0],
+        joint_truth=joint[1],
         lag=np.arange(correlations[0].shape[1]) * np.float64(frame.dt),
         autocorrelation_model=correlations[0],
         autocorrelation_truth=correlations[1],
     )
+
+
+def _inside(shares: Array) -> Array:
+    """Joint histograms (n_pairs, n) without the open bins, as tables."""
+    width = JOINT_BINS + 2
+    return shares.reshape(-1, width, width)[:, 1:-1, 1:-1]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rom.base import FullModel, HasNoise
+from rom.base import FullModel
 from rom.data.trajectory import EVEN_RTOL, even_step
+from rom.rollout.changes import with_changes
 from rom.rollout.compare import LONG_RUN, Comparison
 from rom.rollout.divergence import (
     with_bounds,
@@ -21,9 +22,9 @@ from rom.rollout.divergence import (
     with_starts_around,
 )
 from rom.rollout.evidence import with_drift, with_intervals
+from rom.rollout.free_runs import FreeRun, free_runs
 from rom.rollout.full_equation import full_equation
 from rom.rollout.result import Status
-from rom.rollout.run import rollout
 from rom.rollout.statistics import TOLERANCE, compare_statistics, invariant_drift
 from rom.rollout.truths import Truth
 
@@ -54,8 +55,10 @@ def examine(
     """Add all of this to the dataset of a check."""
     data = with_intervals(data.assign_attrs(thorough=1), comparisons)
     data = with_drift(data, comparisons)
+    runs = free_runs(model, comparisons, stretches)
+    data = with_changes(data, model.dynamics_, runs)
     try:
-        data = with_statistics(data, *free_runs(model, comparisons, stretches))
+        data = with_statistics(data, runs)
     except ValueError as error:  # too short, or not evenly sampled
         data = data.assign_attrs(statistics=str(error))
     data = with_certificate(data, model)
@@ -70,42 +73,11 @@ def examine(
     return data
 
 
-def free_runs(
-    model: Any, comparisons: Sequence[Comparison], stretches: Iterable[Truth]
-) -> tuple[list[Array], list[Array], float]:
-    """The model run freely over whole stretches of the reference, beside it, and the time step."""
-    dynamics, runs = model.dynamics_, []
-    for truth in stretches:
-        Z, bound = truth.latent(model), comparisons[0].run.bound
-        run = rollout(dynamics, Z[0], truth.t, u=truth.u, bound=bound, throw=False)
-        runs.append((run.z, Z, truth.t, truth.u))
-    if not runs:  # those of a full model are whole as they are
-        runs = [(c.run.z, c.truth, c.run.t, c.u) for c in comparisons]
-    if isinstance(dynamics, HasNoise):  # without its noise it dies away
-        runs = [
-            (
-                dynamics.ensemble(Z[0], t if u is None else u, n_members=1, random_state=i)[0],
-                Z,
-                t,
-                u,
-            )
-            for i, (_, Z, t, u) in enumerate(runs)
-        ]
-    ours, theirs, times, _ = zip(*runs, strict=True)
-    return list(ours), list(theirs), _step(times)
-
-
-def _step(times: Sequence[Array]) -> float:
-    edges = np.cumsum([0, *(len(t) for t in times)])
-    pieces = [slice(int(a), int(b)) for a, b in pairwise(edges)]
-    return even_step(np.concatenate(times), pieces, needed_by="A comparison of statistics")
-
-
-def with_statistics(
-    data: xr.Dataset, model: Sequence[Array], truth: Sequence[Array], dt: float
-) -> xr.Dataset:
+def with_statistics(data: xr.Dataset, runs: Sequence[FreeRun]) -> xr.Dataset:
     """Add the distances of the long-run statistics, and the curves that show them."""
-    found = compare_statistics(model, truth, dt)
+    found = compare_statistics(
+        [run.model for run in runs], [run.truth for run in runs], _step([run.t for run in runs])
+    )
     return data.assign(
         distance=("statistic", found.distance),
         sampling_error=("statistic", found.sampling_error),
@@ -117,10 +89,19 @@ def with_statistics(
         histogram_edges=(("coordinate", "edge"), found.edges),
         histogram_model=(("coordinate", "bin"), found.histogram_model),
         histogram_truth=(("coordinate", "bin"), found.histogram_truth),
+        joint_coordinates=(("pair", "of_pair"), found.pairs),
+        joint_histogram_model=(("pair", "first_bin", "second_bin"), found.joint_model),
+        joint_histogram_truth=(("pair", "first_bin", "second_bin"), found.joint_truth),
         lag=("lags", found.lag),
         autocorrelation_model=(("coordinate", "lags"), found.autocorrelation_model),
         autocorrelation_truth=(("coordinate", "lags"), found.autocorrelation_truth),
     ).assign_coords(statistic=list(found.names))
+
+
+def _step(times: Sequence[Array]) -> float:
+    edges = np.cumsum([0, *(len(t) for t in times)])
+    pieces = [slice(int(a), int(b)) for a, b in pairwise(edges)]
+    return even_step(np.concatenate(times), pieces, needed_by="A comparison of statistics")
 
 
 def with_exponents(

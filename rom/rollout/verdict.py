@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rom.rollout import coordinates, reasons
+from rom.rollout import changes, coordinates, reasons
 from rom.rollout.horizon import skilful_span
 from rom.rollout.reasons import (
     all_of,
@@ -38,7 +38,7 @@ def verdict_of(data: xr.Dataset) -> str:
     words = [_stability(data)]
     if data.attrs.get("thorough"):
         words += [_reliability(data), *coordinates.in_verdict(data), _statistics(data)]
-        words += _fragility(data)
+        words += [*changes.in_verdict(data), *_fragility(data)]
     if out_of_range(data):
         words.append("its starts are outside of the training range")
     if inputs_out_of_range(data):
@@ -114,6 +114,7 @@ def reasons_of(data: xr.Dataset) -> tuple[str, ...]:
         _skill(data),
         _variability(data),
         *reasons.statistics(data),
+        *changes.in_reasons(data),
         *reasons.chaos(data),
         *reasons.invariants(data),
         *reasons.bands(data),

@@ -110,6 +110,7 @@ def _curves(data):
     edges = np.linspace(-3, 3, 21)
     power = np.outer([1.0, 0.5, 0.2, 0.1], 1 / (0.1 + frequency**2))
     shares = np.tile(np.exp(-(edges[:-1] ** 2)), (4, 1))
+    joint = np.tile(np.tri(12) / 78, (3, 1, 1))
     data = data.assign(
         spectrum_frequency=("frequency", frequency),
         spectrum_truth=(("coordinate", "frequency"), power),
@@ -117,6 +118,9 @@ def _curves(data):
         histogram_edges=(("coordinate", "edge"), np.tile(edges, (4, 1))),
         histogram_truth=(("coordinate", "bin"), shares),
         histogram_model=(("coordinate", "bin"), 0.9 * shares),
+        joint_coordinates=(("pair", "of_pair"), [[0, 1], [0, 2], [1, 2]]),
+        joint_histogram_truth=(("pair", "first_bin", "second_bin"), joint),
+        joint_histogram_model=(("pair", "first_bin", "second_bin"), joint[:, ::-1]),
         lag=("lags", np.linspace(0, 5, 20)),
         autocorrelation_truth=(("coordinate", "lags"), np.tile(np.linspace(1, 0, 20), (4, 1))),
         autocorrelation_model=(("coordinate", "lags"), np.tile(np.linspace(1, 0.1, 20), (4, 1))),

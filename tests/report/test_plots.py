@@ -82,6 +82,10 @@ def test_every_panel_is_drawn_where_there_are_the_figures_for_it(tmp_path):
     band = rollout.collections[0].get_paths()[0].vertices[:, 1]
     radius = report.data.band_radius[0].values
     assert np.isclose(band.max(), (report.data.latent_model[0].values + radius).max())
+    above, below = panels["Joint histograms"][::3]  # two rows of three pairs
+    for ax, name in ((above, "joint_histogram_truth"), (below, "joint_histogram_model")):
+        assert np.array_equal(ax.images[0].get_array().filled(0).T, report.data[name][0])
+        assert np.array_equal(ax.images[0].get_extent(), [-3, 3, -3, 3])
     height = curve(panels["Width of the bands on cells"][0], "h [m]").get_ydata()
     assert np.array_equal(height, 3.0 * (0.1 + report.data["lead"]))  # the median of three cells
     for title, name in (

@@ -41,6 +41,15 @@ def test_a_record_is_no_distance_from_itself(record):
 def test_one_coordinate_has_no_joint_histogram(record):
     found = compare_statistics([record[:, :1]], [record[:, :1]], 0.1)
     assert found.names == tuple(name for name in NAMES if name != "joint_histogram")
+    assert found.joint_truth.shape == found.joint_model.shape == (0, 12, 12)
+
+
+def test_nor_has_a_second_one_that_never_changes(record):
+    record = record.copy()
+    record[:, 1] = 3.0
+    found = compare_statistics([record], [record], 0.1)
+    assert "joint_histogram" not in found.names
+    assert found.kept.all()
 
 
 @settings(max_examples=5, deadline=None)
@@ -115,6 +124,17 @@ def test_histograms_are_densities_of_numpy(record):
         np.testing.assert_allclose(edges, same)
         np.testing.assert_allclose(density, expected, atol=2e-3)  # edges round differently
         assert np.sum(density * np.diff(edges)) == pytest.approx(1)
+
+
+def test_joint_histograms_are_shares_of_numpy(record):
+    states = np.column_stack([record, record.sum(axis=1), record[:, 0] - 2 * record[:, 1]])
+    found = compare_statistics([states + 100], [states], 0.1)
+    assert found.pairs.tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
+    for (i, j), shares in zip(found.pairs, found.joint_truth, strict=True):
+        expected, _, _ = np.histogram2d(states[:, i], states[:, j], len(shares))
+        np.testing.assert_allclose(shares, expected / len(states), atol=2e-3)
+        assert shares.sum() == pytest.approx(1)
+    assert not found.joint_model.any()  # all outside of the range
 
 
 def test_autocorrelation_of_an_autoregression(record):
