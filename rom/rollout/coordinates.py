@@ -116,5 +116,6 @@ def more(chosen: Sequence[int]) -> str:
 
 
 def percent(data: xr.Dataset, chosen: Sequence[int]) -> str:
-    """Their share of the variance."""
-    return f"{100 * float(data['coordinate_share'].values[list(chosen)].sum()):.2g} %"
+    """Their share of the variance, to two digits."""
+    share = 100 * float(data["coordinate_share"].values[list(chosen)].sum())
+    return f"{float(f'{share:.2g}'):g} %"
