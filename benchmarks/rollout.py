@@ -10,7 +10,9 @@ has full matrices, which are what it has. diffrax gets the right-hand side writt
 system at hand, and its compilation is not counted.
 
 The second table: what a process waits for, from its start to the end of its first rollout, when
-nothing is compiled yet, and in the second process; and the first rollout of another model.
+nothing is compiled yet, and in the second process; and the first rollout of another model. Then
+the same of a process that runs an ensemble alone, and of one that runs an ensemble and a rollout
+by each stepper, where nothing of theirs is compiled yet.
 Third, what a step costs, and a stiff model.
 
 Peers that are not installed are left out. They may stand in other interpreters, whose paths the
@@ -60,6 +62,20 @@ FIRST = """
 import numpy as np, rom
 model = rom.OperatorInference.from_operators(A=[[0.0, 1.0], [-1.0, 0.0]])
 rom.rollout(model, [1.0, 0.0], [0.0, 1.0])
+"""
+ENSEMBLE = """
+import numpy as np, rom
+from rom.rollout.ensemble import ensemble
+model = rom.OperatorInference.from_operators(A=[[0.0, 1.0], [-1.0, 0.0]])
+ensemble(model, np.eye(2)[[0, 1] * 4], [0.0, 1.0])
+"""
+STEPPERS = f"""{ENSEMBLE}
+for stepper in ("dopri5", "dop853", "rk4", "midpoint", "exponential"):
+    rom.rollout(model, [1.0, 0.0], [0.0, 1.0], stepper=stepper)
+rows = np.random.default_rng(0).normal(size=(50, 2))
+noisy = rom.LinearInverseModel().fit(rows, t=np.arange(50.0))
+rom.rollout(noisy, [1.0, 0.0], [0.0, 0.1], stepper="euler_maruyama")
+rom.rollout(rom.DMD().fit(rows, t=np.arange(50.0)), [1.0, 0.0], [0.0, 1.0], stepper="map")
 """
 ANOTHER = """
 import time
@@ -125,12 +141,12 @@ def worker(
 
 
 def compilation() -> None:
-    """Seconds of a process with one rollout: the machine's first, and its second."""
+    """Seconds of processes with first runs: the machine's first, and its second."""
     print("\n| | seconds |\n|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
 
-        def process(code: str) -> tuple[float, str]:
+        def process(code: str, cache: str = "rollout") -> tuple[float, str]:
+            environment = {**os.environ, "NUMBA_CACHE_DIR": f"{folder}/{cache}"}
             start = time.perf_counter()
             done = subprocess.run(
                 [sys.executable, "-c", code],
@@ -147,6 +163,12 @@ def compilation() -> None:
         print(f"| second process | {process(FIRST)[0]:.2f} |", flush=True)
         another = float(process(FIRST + ANOTHER)[1])
         print(f"| the first rollout of another model, in a process | {another:.4f} |", flush=True)
+        for name, code in {
+            "an ensemble": ENSEMBLE,
+            "all steppers and an ensemble": STEPPERS,
+        }.items():
+            for turn in ("first", "second"):
+                print(f"| {name}, {turn} process | {process(code, name)[0]:.2f} |", flush=True)
 
 
 def steps(small: bool) -> None:

@@ -50,12 +50,14 @@ from rollout_peers import FIELDS, system
 
 Array = NDArray[np.float64]
 
-H, MEMBERS, ROUNDS = 0.001, 1000, 9
+H, MEMBERS, ROUNDS, SMALL_ROUNDS = 0.001, 1000, 9, 2
 # Rounds on one core and on two.
-PAIRS = 24
+PAIRS, SMALL_PAIRS = 24, 2
 STEPS = {"lorenz63": 5000, "lorenz96": 200, "quadratic": 100, "oscillators": 100}
 # For two cores, of a third of a second and more: what starts and ends a run takes milliseconds.
 LONG = {"lorenz63": 40000, "lorenz96": 5000, "quadratic": 500, "oscillators": 1200}
+# What --small runs instead, in about half a minute: most of it, processes that start.
+SMALL_STEPS, SMALL = 60, ("lorenz63",)
 KEPT = ("every", "last")
 FORMS = ("terms", "unrolled", "formula")
 ASKED_JAX, ASKED_CORES = 3.0, 1.8
@@ -250,14 +252,16 @@ def busy(name: str, n: int, stride: int) -> Callable[[], Array]:
 
     from rom.threads import in_threads
 
+    turns = 10**6 if n == SMALL_STEPS else 10**8
+
     @njit(nogil=True)
-    def loop(x: float) -> float:
-        for _ in range(10**8):
+    def loop(x: float, turns: int) -> float:
+        for _ in range(turns):
             x = 0.999 * x + 0.001
         return x
 
-    loop(1.0)
-    return lambda: np.array(in_threads(lambda _: loop(1.0), [slice(0), slice(0)]))
+    loop(1.0, 1)
+    return lambda: np.array(in_threads(lambda _: loop(1.0, turns), [slice(0), slice(0)]))
 
 
 CONTENDERS = {"rom": with_rom, "numpy": with_numpy, "busy": busy} | {
@@ -319,12 +323,12 @@ def with_a_jax() -> str | None:
     return next((p for p in there if not subprocess.call([p, "-c", "import jax"], **quiet)), None)
 
 
-def in_turn(name: str, n: int) -> dict[str, Any]:
+def in_turn(name: str, n: int, rounds: int) -> dict[str, Any]:
     """Processor seconds (n_rounds,) of each contender and choice of states kept, on one core."""
     contenders = {c: Contender(c, name, n, 1) for c in ("rom", *FORMS, "numpy")}
     seconds: dict[Any, list[float]] = {(c, kept): [] for c in contenders for kept in KEPT}
     states = []
-    for turn in range(ROUNDS + 1):
+    for turn in range(rounds + 1):
         for c, kept in seconds:
             _, processor, last = contenders[c].run(kept)
             if turn:  # the first compiles, or reads what was compiled
@@ -338,7 +342,9 @@ def in_turn(name: str, n: int) -> dict[str, Any]:
 
 
 def side_by_side(small: bool) -> None:
-    found = {name: in_turn(name, 60 if small else n) for name, n in STEPS.items()}
+    rounds = SMALL_ROUNDS if small else ROUNDS
+    steps = dict.fromkeys(SMALL, SMALL_STEPS) if small else STEPS
+    found = {name: in_turn(name, n, rounds) for name, n in steps.items()}
     median = lambda x: float(np.median(x))  # noqa: E731
     print(
         f"| {MEMBERS} members, one core, ns per member and step | states kept | rom | JAX vmap: "
@@ -346,13 +352,13 @@ def side_by_side(small: bool) -> None:
         + "|---" * 7
         + "|"
     )
-    for name, n in STEPS.items():
-        scale = 1e9 / MEMBERS / (60 if small else n)
+    for name, n in steps.items():
+        scale = 1e9 / MEMBERS / n
         for kept in KEPT:
             ours, numpy = (found[name][c, kept] for c in ("rom", "numpy"))
             jax = [found[name][form, kept] for form in FORMS]
             if name == "quadratic":
-                jax[FORMS.index("unrolled")] = np.full(ROUNDS, np.nan)
+                jax[FORMS.index("unrolled")] = np.full(rounds, np.nan)
             print(
                 f"| {name} (d = {starts(name).shape[1]}) | {kept} | {scale * median(ours):.1f} | "
                 f"{', '.join(f'{scale * median(each):.1f}' for each in jax)} | "
@@ -364,15 +370,16 @@ def side_by_side(small: bool) -> None:
 def two_cores(small: bool) -> None:
     """How much faster than on one core: the fastest rounds, in which least else ran; medians."""
     who = [(c, k) for c in ("rom", "busy") for k in (1, 2)]
+    pairs = SMALL_PAIRS if small else PAIRS
     print(
-        f"\n| fastest of {PAIRS} rounds | states kept | ms on one core | on two | times faster "
+        f"\n| fastest of {pairs} rounds | states kept | ms on one core | on two | times faster "
         f"(asked {ASKED_CORES}) | median | two busy loops |\n" + "|---" * 7 + "|"
     )
-    for name, n in LONG.items():
-        contenders = {(c, k): Contender(c, name, 60 if small else n, k) for c, k in who}
+    for name, n in (dict.fromkeys(SMALL, SMALL_STEPS) if small else LONG).items():
+        contenders = {(c, k): Contender(c, name, n, k) for c, k in who}
         for kept in KEPT:
-            runs = [[each.run(kept)[0] for each in contenders.values()] for _ in range(PAIRS + 1)]
-            clock = np.array(runs[1:]).reshape(PAIRS, 2, 2)  # the first compiles
+            runs = [[each.run(kept)[0] for each in contenders.values()] for _ in range(pairs + 1)]
+            clock = np.array(runs[1:]).reshape(pairs, 2, 2)  # the first compiles
             fastest = clock.min(axis=0)
             gain, gain_busy = fastest[:, 0] / fastest[:, 1]
             one, two = 1e3 * fastest[0]
@@ -415,7 +422,7 @@ def streams(small: bool) -> None:
         "\n| Lorenz 63, statistics only | steps | seconds | ns per step | mean of z | memory (MiB) "
         "| of a tenth of the steps |\n" + "|---" * 7 + "|"
     )
-    for members, steps in ((1, SINGLE), (MEMBERS, MANY)):
+    for members, steps in ((1, SINGLE), (MEMBERS, MANY))[: 1 if small else 2]:
         steps = steps // 1000 if small else steps
         found = []
         for n in (steps, steps // 10):

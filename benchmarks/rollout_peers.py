@@ -30,7 +30,8 @@ Array = NDArray[np.float64]
 OUTPUTS = 10  # per unit of time
 JUDGED = {"lorenz63": 10.0, "lorenz96": 6.0, "oscillators": 10.0}
 RANK = {"lorenz63": 3, "lorenz96": 20, "oscillators": 50}
-TOLERANCES = [1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12]
+# In half decades, so that no contender is far more accurate than asked.
+TOLERANCES = (10.0 ** -np.arange(6, 12.25, 0.5)).tolist()
 RUNS, PATIENCE = 5, 5.0  # runs of a time; seconds after which one is enough
 
 

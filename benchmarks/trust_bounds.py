@@ -18,7 +18,8 @@ is within a tenth of the root mean square distance of the truth from the trainin
   are too large to be decomposed. Certified is the error against its Galerkin system, the
   projection on many modes of the first part of the run. In a last row stands the error against the
   direct simulation itself: there the modes left out, and what they do to the others, are as large
-  as they are at most in training, or at the start, so that this bound is an estimate.
+  as they are at most in training, or at the start, so that this bound is an estimate. The starts
+  of both rows lie close together, along a few periods of one settled cycle.
 
 `--small` takes a few rollouts of each.
 """
@@ -88,11 +89,11 @@ def study(
     )
     known = certify(model, full) if certified else "the equation is not used."
     compressor, step = model.compressor_, step_error(model)
-    held = [model.to_rows(truth, t=t).rows for truth in runs[n_train:]]
-    first = np.array([rows[0] for rows in held])
+    first = np.concatenate([model.to_rows(run[:1], t=t[:1]).rows for run in runs[:n_train]])
     lost = first - compressor.inverse_transform(compressor.transform(first))
     floor = float(np.linalg.norm(lost, axis=1).max())
-    for rows, u in zip(held, us[n_train:], strict=True):
+    for truth, u in zip(runs[n_train:], us[n_train:], strict=True):
+        rows = model.to_rows(truth, t=t).rows
         z0 = compressor.transform(rows[:1])[0]
         run = rom.rollout(model.dynamics_, z0, t, u=u, bound=np.inf, throw=False)
         bound = error_bound(model, known, run, rows[0], floor=floor, u=u, step=step)

@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from scipy.integrate import DOP853
 from trust_lyapunov import LONGEST, PRECISION, REFERENCE
 
-from rom.rollout.lyapunov import kaplan_yorke
-
 Array = NDArray[np.float64]
 Terms = tuple[NDArray[np.int64], Array, NDArray[np.int64]]
 
@@ -128,6 +126,16 @@ def growth(terms: Terms, Y: Array, span: float, n: int) -> tuple[Array, Array]:
         Y[:, 1:] = Q
         out[i] = np.log(np.abs(np.diag(R)))
     return out, Y
+
+
+def kaplan_yorke(rates: Array) -> float:
+    """Where the sum of the largest exponents, joined by straight lines, falls to zero."""
+    total = 0.0
+    for n, rate in enumerate(sorted(rates.tolist(), reverse=True)):
+        if total + rate < 0:
+            return n + total / -rate
+        total += rate
+    return float(len(rates))
 
 
 def reference(system: System) -> tuple[float, float, float, float]:

@@ -117,6 +117,7 @@ _ = axes[1].legend()
 
 # %%
 print(reports["cubic"])
+cubic = models["cubic"], reports["cubic"]
 
 # %% [markdown]
 # "Reliable to lead time 6 at level 90 %" is a statement about a new start that is like the tested
@@ -264,11 +265,14 @@ _ = axes[0].legend(fontsize=8)
 # %% [markdown]
 # ## For a colleague
 #
-# The whole report as one page that needs no network: the verdict first, then pictures with a time
-# slider, spectra, histograms, equations, bands, cost, and what to cite.
+# The whole report on the cubic model of the wake, as one page that needs no network: the verdict
+# first, then pictures with a time slider, spectra, histograms, equations, bands, cost, and what to
+# cite.
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
-    page = Path(folder) / "right.html"
-    proven.to_html(page, model=models["right"])
-    print(f"{page.stat().st_size / 1e3:.0f} kB")
+    page = Path(folder) / "cubic.html"
+    model, report = cubic
+    report.to_html(page, model=model)
+    slider = 'type="range"' in page.read_text()
+    print(f"{page.stat().st_size / 1e3:.0f} kB, {'with' if slider else 'without'} a time slider")

@@ -70,8 +70,14 @@ def _neighbourly(step: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.nanmedian(np.delete(around, NEIGHBOURS, axis=1), axis=1))
 
 
-def even_step(t: NDArray[np.float64], pieces: list[slice], *, needed_by: str) -> float:
-    """The one step that all `pieces` share.
+def even_step(
+    t: NDArray[np.float64],
+    pieces: list[slice],
+    *,
+    needed_by: str,
+    otherwise: str = ", or use a continuous-time model",
+) -> float:
+    """The one step that all `pieces` share; `otherwise` ends the advice to interpolate.
 
     Raises
     ------
@@ -89,7 +95,7 @@ def even_step(t: NDArray[np.float64], pieces: list[slice], *, needed_by: str) ->
         raise ValueError(
             f"{needed_by} needs evenly sampled times, but the steps range from {steps.min():g} to "
             f"{steps.max():g} (median {median:g}); the furthest off is from row {row} to "
-            f"{row + 1}. Interpolate to an even step, or use a continuous-time model."
+            f"{row + 1}. Interpolate to an even step{otherwise}."
         )
     return median
 

@@ -159,9 +159,11 @@ def spectra(figure: FigureBase, data: xr.Dataset) -> None:
     for k, ax in axes:
         f = (frequency.isel(coordinate=k) if "coordinate" in frequency.dims else frequency).values
         for name, style in STYLE.items():
-            power = data[f"spectrum_{name}"].isel(coordinate=k).values
-            ax.plot(f[f > 0], _positive(power)[f > 0], **style)
-        ax.set(xscale="log", yscale="log")
+            power = _positive(data[f"spectrum_{name}"].isel(coordinate=k).values)[f > 0]
+            ax.plot(f[f > 0], power, **style)
+            if np.isfinite(power).any():  # what stays has none
+                ax.set_yscale("log")
+        ax.set_xscale("log")
         ax.tick_params(which="minor", labelleft=False, labelbottom=False)
         ax.margins(x=0)
     simple = str(data.attrs.get("time_unit")).isalpha()
@@ -246,7 +248,8 @@ def rollout(figure: FigureBase, data: xr.Dataset) -> None:
         ax.plot(lead, truth, **STYLE["truth"])
         ax.plot(lead, model, **STYLE["model"])
         low, high = np.nanmin(truth), np.nanmax(truth)
-        ax.set_ylim(low - (high - low) / 2, high + (high - low) / 2)  # the band may be far wider
+        if high > low:
+            ax.set_ylim(low - (high - low) / 2, high + (high - low) / 2)  # a band may be far wider
         ax.margins(x=0)
     ax.set_xlabel(with_unit("lead time", data))
     legend_above(axes[0][1])

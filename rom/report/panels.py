@@ -49,9 +49,9 @@ def thinned(data: xr.Dataset) -> xr.Dataset:
     return data.isel(lead=rows)
 
 
-def _some(variable: xr.DataArray) -> str:
-    n = variable.sizes["coordinate"]
-    return f" The first {MOST_COORDINATES} of {n} coordinates." if n > MOST_COORDINATES else ""
+def _some(variable: xr.DataArray, of: str = "coordinate") -> str:
+    n = variable.sizes[of]
+    return f" The first {MOST_COORDINATES} of {n} {of}s." if n > MOST_COORDINATES else ""
 
 
 def _says_bound(data: xr.Dataset) -> str:
@@ -168,7 +168,10 @@ PANELS = (
         "Long run",
         ("joint_histogram_model", "joint_histogram_truth"),
         draw.joint_histograms,
-        lambda d: "How often two coordinates, one below, one above, take values together.",
+        lambda d: (
+            "How often two coordinates, one below, one above, take values together."
+            + _some(d["joint_histogram_truth"], "pair")
+        ),
     ),
     Panel(
         "Autocorrelations",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rom.report.words import known, number, readable, time_in_words
+from rom.rollout.cost import times_less
+from rom.rollout.reasons import with_error
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -93,8 +95,8 @@ def _lyapunov(data: xr.Dataset) -> Tile | None:
         return None
     if not np.isfinite(pair[0][0]):
         return None
-    note = "" if pair[1] is None else f"full model {float(pair[1][0]):.3g}"
-    return Tile("Largest exponent", f"{float(pair[0][0]):.3g}", note)
+    note = "" if pair[1] is None else f"full model {_exponent(data, 'truth', 0)}"
+    return Tile("Largest exponent", _exponent(data, "model", 0), note)
 
 
 def _range(data: xr.Dataset) -> Tile | None:
@@ -109,7 +111,7 @@ def _range(data: xr.Dataset) -> Tile | None:
 
 
 def _speed(data: xr.Dataset) -> Tile | None:
-    ratio = float((data["full_seconds"] / data["reduced_seconds"]).median())
+    ratio = times_less(data)
     if not np.isfinite(ratio):
         return None
     return Tile("Time of a run", f"{ratio:.3g} × less" if ratio > 1 else f"{1 / ratio:.3g} × more")
@@ -144,15 +146,29 @@ def exponents_table(data: xr.Dataset) -> Table | None:
     ]
     if not names:
         return None
-    columns = [data[f"lyapunov_{n}"].values[:MOST_EXPONENTS] for n in names]
+    sizes = [data[f"lyapunov_{n}"].size for n in names]
     rows = [
-        (f"exponent {k + 1}", *(number(c[k], 4) if k < len(c) else "" for c in columns))
-        for k in range(max(map(len, columns)))
+        (
+            f"exponent {k + 1}",
+            *(
+                _exponent(data, n, k) if k < size else ""
+                for n, size in zip(names, sizes, strict=True)
+            ),
+        )
+        for k in range(min(MOST_EXPONENTS, max(sizes)))
     ]
     dimension = [float(data.get(f"kaplan_yorke_{n}", np.nan)) for n in names]
     rows.append(("Kaplan–Yorke dimension", *(number(d, 4) for d in dimension)))
     heads = {"model": "reduced model", "truth": "full model"}
-    return Table(("", *(heads[n] for n in names)), rows)
+    return Table(("± 2 standard errors", *(heads[n] for n in names)), rows)
+
+
+def _exponent(data: xr.Dataset, name: str, k: int) -> str:
+    value = data[f"lyapunov_{name}"].values[k]
+    if not np.isfinite(value):
+        return number(value)
+    error = data.get(f"lyapunov_{name}_error")
+    return with_error(value, np.nan if error is None else error[k])
 
 
 def cost_table(data: xr.Dataset) -> Table | None:

@@ -35,6 +35,8 @@ class LongRun(NamedTuple):
     size: float
     """Of the largest state, over that in training; infinite where it ended early, NaN where it
     could not be carried on."""
+    true_size: float
+    """The same of the reference, as far as it was compared."""
 
 
 class Comparison(NamedTuple):
@@ -90,7 +92,7 @@ def compare(model: Any, climate: Climate, truth: Truth, bound: float | None) -> 
         squares=found,
         full_seconds=truth.seconds,
         reduced_seconds=seconds,
-        long_run=_long_run(model, climate, truth, run),
+        long_run=_long_run(model, climate, truth, Z, run),
         start=float(truth.t[0]),
         u=truth.u,
     )
@@ -125,24 +127,28 @@ def _by_lead(
     return squares
 
 
-def _long_run(model: Any, climate: Climate, truth: Truth, run: Rollout) -> LongRun:
+def _long_run(model: Any, climate: Climate, truth: Truth, Z: Array, run: Rollout) -> LongRun:
     """Carry a rollout on, and see how large its states become."""
     n = len(run.t) - 1
+    largest = np.linalg.norm(model.latent_ - climate.mean, axis=1).max()
+
+    def size_of(states: Array) -> float:
+        return float(np.linalg.norm(states - climate.mean, axis=1).max() / largest)
+
+    true_size = size_of(Z)
     if truth.known is None:
         t = run.t[-1] + np.arange((LONG_RUN - 1) * n + 1) * (run.t[-1] - run.t[0]) / n
         u, repeated = None, False
     else:
         t, u, repeated = onward(*truth.known, (LONG_RUN - 1) * n)
     if run.status is not Status.COMPLETED:
-        return LongRun(t, u, repeated, np.inf)
+        return LongRun(t, u, repeated, np.inf, true_size)
     if len(t) < 2:
-        return LongRun(t, u, repeated, np.nan)
+        return LongRun(t, u, repeated, np.nan, true_size)
     longer = rollout(model.dynamics_, run.z[-1], t, u=u, bound=run.bound, throw=False)
     if longer.status is not Status.COMPLETED:
-        return LongRun(t, u, repeated, np.inf)
-    largest = np.linalg.norm(model.latent_ - climate.mean, axis=1).max()
-    states = np.concatenate([run.z, longer.z]) - climate.mean
-    return LongRun(t, u, repeated, float(np.linalg.norm(states, axis=1).max() / largest))
+        return LongRun(t, u, repeated, np.inf, true_size)
+    return LongRun(t, u, repeated, size_of(np.concatenate([run.z, longer.z])), true_size)
 
 
 def decode(model: Any, z: Array) -> Array:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rom.rollout.baselines import Climate
 from rom.rollout.compare import Comparison
-from rom.rollout.horizon import reliable_time, valid_time
+from rom.rollout.horizon import holding_time, reliable_time
 from rom.rollout.reasons import all_of, outlasts_baselines, time_in_words
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def with_coordinates(
 
     def reliable(forecast: Array) -> Array:
         error = np.moveaxis(np.abs(forecast - truth) / scale, -1, 0)
-        times, _ = valid_time(error, lead, data.attrs["tolerance"])
+        times = holding_time(error, lead, data.attrs["tolerance"])
         return np.array([reliable_time(each, level) for each in times])
 
     others = [climate.forecasts(c.truth[0], c.run.t) for c in comparisons]

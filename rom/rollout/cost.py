@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from rom.base import Compressor, Dynamics, FullModel, HasPolynomial
 from rom.fom.cost import Cost, cost_of
 from rom.rollout.result import Rollout
 from rom.rollout.run import rollout
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Array = NDArray[np.float64]
 
@@ -39,6 +42,11 @@ def timed_rollout(
     if decode:
         model.decode(run.z)
     return run, perf_counter() - begin
+
+
+def times_less(data: xr.Dataset) -> float:
+    """The full model's time of a run over the reduced one's, medians; NaN where not measured."""
+    return float(data["full_seconds"].median() / data["reduced_seconds"].median())
 
 
 def costs(

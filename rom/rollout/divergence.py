@@ -15,7 +15,7 @@ from rom.rollout.certificate import certify
 from rom.rollout.compare import Comparison
 from rom.rollout.crps import crps, sample_crps
 from rom.rollout.error_estimate import error_bound, growth_bound, step_error
-from rom.rollout.horizon import valid_time
+from rom.rollout.horizon import holding_time, valid_time
 from rom.rollout.robustness import AIMS, AROUND, ROUNDS, stays_from_around, worst_growth
 from rom.rollout.run import rollout
 from rom.rollout.trapping import certified_region
@@ -113,7 +113,7 @@ def with_growth(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison])
     if isinstance(dynamics, HasNoise) or unsure:
         return data
     grown = max(PERTURBATION, float(data["error_floor"].max())) * grown_most
-    held, _ = valid_time(grown, data["lead"], data.attrs["tolerance"])
+    held = holding_time(grown, data["lead"], data.attrs["tolerance"])
     return data.assign_attrs(explained_time=float(held))
 
 

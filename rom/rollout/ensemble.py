@@ -59,8 +59,9 @@ def ensemble(
 ) -> Ensemble:
     """Run a fitted latent model from many states over the same times.
 
-    Each member runs as :func:`rom.rollout` would run it, and ends by itself. Members run side by
-    side, on all cores: polynomials compiled, other models as one batch.
+    Each member ends by itself, as in :func:`rom.rollout`. Members are shared out among all cores.
+    By "map", "rk4", "euler_maruyama" and "dopri5" they run side by side, polynomials compiled and
+    other models as one batch; by other methods one after the other on each core.
 
     Parameters
     ----------
@@ -76,8 +77,9 @@ def ensemble(
     u : array_like, shape (n_time, n_inputs), optional
         Inputs at the output times, the same for all members.
     stepper : str, default "auto"
-        As in :func:`rom.rollout`; or "noisy_map", for discrete models with noise, such as a
-        :class:`rom.SeasonalModel`, which "map" leaves out.
+        As in :func:`rom.rollout`, but "auto" takes "dopri5" where a rollout takes "dop853"; or
+        "noisy_map", for discrete models with noise, such as a :class:`rom.SeasonalModel`, which
+        "map" leaves out.
     bound : float, optional
         Euclidean norm past which a member is ended; by default ``dynamics.bound_``.
     reduce : sequence of Reduction, optional

@@ -181,4 +181,5 @@ def with_cost(
     }
     if rival is not None:
         attrs |= {"coarse_factor": rival.factor, "coarse_seconds": rival.seconds}
+        attrs |= {"coarse_dearer": int(rival.dearer)}
     return data.assign_attrs(attrs)

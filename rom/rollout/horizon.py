@@ -45,18 +45,45 @@ def valid_time(
     return np.take_along_axis(lead, last[..., None], axis=-1)[..., 0], exceeded
 
 
+def holding_time(error: ArrayLike, lead: ArrayLike, tolerance: float) -> NDArray[np.float64]:
+    """The last lead time to which the error of a forecast stays within a tolerance.
+
+    Parameters
+    ----------
+    error : array_like, shape (..., n_lead)
+        Errors by lead time; one that is not a number exceeds every tolerance.
+    lead : array_like, shape (n_lead,)
+        Lead times, increasing.
+    tolerance : float
+        In the unit of the error.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        The lead time before the first past the tolerance; the first of all where that is past it.
+
+    Examples
+    --------
+    >>> holding_time([[0.0, 0.1, 0.5, 0.2], [0.0, 0.1, 0.2, 0.3]], [0, 10, 20, 30], 0.4)
+    array([10., 30.])
+    """
+    error = np.asarray(error, dtype=np.float64)
+    held = np.logical_and.accumulate(error <= tolerance, axis=-1).sum(axis=-1)
+    return np.asarray(lead, dtype=np.float64)[np.maximum(held - 1, 0)]
+
+
 def reliable_time(times: ArrayLike, level: float) -> float:
     """The lead time up to which a new forecast is valid with a given probability.
 
-    Of n starts and one more, drawn alike, each is as likely as any other to have the k-th smallest
-    valid time or a smaller one; so that of the new start exceeds the k-th smallest of the others
+    Of n starts and one more, drawn alike, each is as likely as any other to hold for the k-th
+    shortest time or a shorter one; so that the new one holds for the k-th shortest of the others
     with probability ``1 - k / (n + 1)`` or more (split conformal prediction, one-sided), whatever
     their distribution.
 
     Parameters
     ----------
     times : array_like, shape (n_starts,)
-        Valid times.
+        To which forecasts held, as by :func:`holding_time`.
     level : float
         The probability, between 0 and 1.
 

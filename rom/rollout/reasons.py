@@ -7,7 +7,7 @@ sentence where its evidence was not gathered.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,9 +43,7 @@ def outlasts_baselines(data: xr.Dataset) -> bool:
 
 def errors_explained(data: xr.Dataset) -> bool:
     """Whether forecasts hold for as long as they would if only their starts were wrong."""
-    # Equal leads of different starts differ by rounding.
-    explained = (1 - 1e-9) * data.attrs.get("explained_time", 0.0)
-    return not data.attrs["reliable_time"] < explained
+    return not data.attrs["reliable_time"] < data.attrs.get("explained_time", 0.0)
 
 
 def _simple(data: xr.Dataset) -> xr.DataArray:
@@ -158,7 +156,7 @@ def statistics(data: xr.Dataset) -> list[str]:
         return []
     kept, known = data["statistics_kept"].values, data["statistics_known"].values
     most = data["statistics_kept"].attrs["tolerance"]
-    lines = []
+    lines = [_compared_over(data)]
     for chosen, words in (
         (~kept, "not kept"),
         (kept & known, "kept"),
@@ -182,6 +180,17 @@ def statistics(data: xr.Dataset) -> list[str]:
     return lines
 
 
+def _compared_over(data: xr.Dataset) -> str:
+    attrs = data["distance"].attrs
+    shown = time_in_words(attrs["run"], data)
+    if "other_run" not in attrs:
+        return f"Long-run statistics were compared over runs of {shown}."
+    return (
+        f"Long-run statistics were compared over runs of {shown} and, apart from these, of "
+        f"{time_in_words(attrs['other_run'], data)}, which show no more."
+    )
+
+
 def chaos(data: xr.Dataset) -> list[str]:
     """The largest Lyapunov exponent and the dimension, beside the truth's."""
     if "exponents" in data.attrs:
@@ -192,12 +201,16 @@ def chaos(data: xr.Dataset) -> list[str]:
     for name, words in (("model", "the model's"), ("truth", "the full model's")):
         if f"lyapunov_{name}" in data:
             parts.append(
-                f"{words} {float(data[f'lyapunov_{name}'][0]):.4g} "
+                f"{words} {_largest(data, name)} "
                 f"(Kaplan-Yorke dimension {float(data[f'kaplan_yorke_{name}']):.4g})"
             )
     if np.isnan(data["lyapunov_model"]).all():
         return ["Lyapunov exponents are not known: the long run ended early."]
-    return [f"Largest Lyapunov exponent: {all_of(parts)}."]
+    return [f"Largest Lyapunov exponent (± 2 standard errors): {all_of(parts)}."]
+
+
+def _largest(data: xr.Dataset, name: str) -> str:
+    return with_error(data[f"lyapunov_{name}"][0], data[f"lyapunov_{name}_error"][0])
 
 
 def error_bounds(data: xr.Dataset) -> list[str]:
@@ -283,6 +296,15 @@ def invariants(data: xr.Dataset) -> list[str]:
 def all_of(parts: Sequence[str]) -> str:
     """``a, b and c``."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def with_error(value: Any, standard_error: Any) -> str:
+    """A number ± 2 standard errors: four digits at most, none past the second of the error."""
+    value, twice = float(value), 2 * float(standard_error)
+    if not (np.isfinite(value) and 0 < twice < np.inf):
+        return f"{value:.4g}"
+    digits = np.floor(np.log10(max(abs(value), twice))) - np.floor(np.log10(twice)) + 2
+    return f"{value:.{int(min(digits, 4))}g} ± {twice:.2g}"
 
 
 def time_in_words(value: float, data: xr.Dataset) -> str:

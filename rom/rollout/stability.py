@@ -13,6 +13,7 @@ import numpy as np
 from rom.data.write import atomic_path
 from rom.rollout.changes import without_equation
 from rom.rollout.coordinates import without_skill
+from rom.rollout.cost import times_less
 from rom.rollout.reasons import errors_explained, outlasts_baselines, statistics_kept
 from rom.rollout.verdict import is_stable
 
@@ -70,7 +71,7 @@ class StabilityReport:
 
     @property
     def trusted(self) -> bool:
-        """Whether nothing speaks against the model, as far as the check went.
+        """Whether nothing speaks against the model for starts like the tested, as far as that went.
 
         It is stable, reliable for longer than persistence, climatology and damped persistence, as
         a whole and in every latent coordinate at the scale of its own variability, and its
@@ -88,7 +89,7 @@ class StabilityReport:
     @property
     def cost_ratio(self) -> float:
         """Time the full model took over that of the reduced one; NaN where not measured."""
-        return float((self.data["full_seconds"] / self.data["reduced_seconds"]).median())
+        return times_less(self.data)
 
     def to_dataset(self) -> xr.Dataset:
         """All figures, labelled.
@@ -103,7 +104,7 @@ class StabilityReport:
             reference); with a baseline ``baseline_error``, ``skill``; by baseline
             ``baseline_reliable_time``. By start: ``valid_time``, ``exceeded`` (whether the
             tolerance was), ``status``, ``bounded``, ``end_lead`` (lead time reached),
-            ``long_run_size`` (largest state over that in training, carried on to
+            ``long_run_size`` (largest state over that in training and reference, carried on to
             ``long_run_lead``, which is ten horizons or as far as inputs are known; infinite if
             that ended early, NaN if there were none), ``start_size`` (how far out the start
             is, 1 at the edge of the training range), ``left_range`` (first lead time outside of
@@ -118,8 +119,9 @@ class StabilityReport:
             with the names of the cells, ``cell``; for starts in order of time
             ``running_coverage`` (share of the rollouts tested so far that the fixed and the
             adaptive band held) and ``adaptive_width`` (over that of the fixed one); by statistic
-            ``distance``, ``sampling_error``, ``statistics_kept``, ``statistics_known``, and the
-            spectra, autocorrelations and histograms themselves; by latent coordinate
+            ``distance`` (over runs of the length in its attributes), ``sampling_error``,
+            ``statistics_kept``, ``statistics_known``, and the spectra, autocorrelations and
+            histograms themselves; by latent coordinate
             ``change_error`` (of the change from row to row that the model gives along the truth,
             relative to the truth's) and its lower bound ``change_error_low``; ``lyapunov_model``,
             ``kaplan_yorke_model``, ``lyapunov_time``, for an affordable full model

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rom.rollout.compare import Comparison
-from rom.rollout.horizon import reliable_time, valid_time
+from rom.rollout.horizon import holding_time, reliable_time, valid_time
 from rom.rollout.result import Status
 from rom.rollout.skill import skill_score
 
@@ -54,9 +54,16 @@ def summarise(
     lead = np.stack([c.lead for c in comparisons])
     error = np.sqrt(square["error"]) / scale
     time, exceeded = valid_time(error, lead, tolerance)
+    # On uneven sampling the lead times of the starts differ: these are their means.
+    mean_lead = lead.mean(axis=0)
+
+    def reliable(errors: Array) -> float:
+        return reliable_time(holding_time(errors, mean_lead, tolerance), level)
+
     correlation = np.stack([c.anomaly_correlation for c in comparisons])
     variability = skill_score(mean["variability"], mean["climatology"])
     runs = [c.run for c in comparisons]
+    largest = max(1.0, *(c.long_run.true_size for c in comparisons))
     data = xr.Dataset(
         {
             "error": (("start", "lead"), error),
@@ -73,12 +80,7 @@ def summarise(
             ),
             "baseline_reliable_time": (
                 "baseline",
-                [
-                    reliable_time(
-                        valid_time(np.sqrt(square[name]) / scale, lead, tolerance)[0], level
-                    )
-                    for name in baselines
-                ],
+                [reliable(np.sqrt(square[name]) / scale) for name in baselines],
                 {"units": unit},
             ),
             "anomaly_correlation": ("lead", correlation.mean(axis=0)),
@@ -88,7 +90,7 @@ def summarise(
             "status": ("start", [run.status.name for run in runs]),
             "bounded": ("start", [run.status is Status.COMPLETED for run in runs]),
             "end_lead": ("start", [run.t_end - run.t[0] for run in runs], {"units": unit}),
-            "long_run_size": ("start", [c.long_run.size for c in comparisons]),
+            "long_run_size": ("start", [c.long_run.size / largest for c in comparisons]),
             "long_run_lead": (
                 "start",
                 [c.long_run.t[-1] - c.run.t[0] for c in comparisons],
@@ -98,8 +100,7 @@ def summarise(
             "reduced_seconds": ("start", [c.reduced_seconds for c in comparisons]),
         },
         coords={
-            # On uneven sampling the lead times of the starts differ: these are their means.
-            "lead": ("lead", lead.mean(axis=0), {"units": unit, "long_name": "lead time"}),
+            "lead": ("lead", mean_lead, {"units": unit, "long_name": "lead time"}),
             "baseline": baselines,
             "start_time": ("start", [c.start for c in comparisons], {"units": unit}),
         },
@@ -107,7 +108,7 @@ def summarise(
     return data.assign_attrs(
         tolerance=float(tolerance),
         level=float(level),
-        reliable_time=reliable_time(time, level),
+        reliable_time=reliable(error),
         scale=scale,
         bound=runs[0].bound,
         inputs=_kind_of_inputs(comparisons),

@@ -25,8 +25,8 @@ from rom.rollout.evidence import with_drift, with_intervals
 from rom.rollout.free_runs import FreeRun, free_runs
 from rom.rollout.full_equation import full_equation
 from rom.rollout.result import Status
-from rom.rollout.statistics import TOLERANCE, compare_statistics, invariant_drift
-from rom.rollout.truths import Truth
+from rom.rollout.statistics import TOLERANCE, Statistics, compare_statistics, invariant_drift
+from rom.rollout.truths import Truth, full_run
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,8 +39,8 @@ Invariants = Mapping[str, Callable[[Any], Any]]
 # Lyapunov exponents: at most so many, along so many horizons, each in so many output times.
 MOST_EXPONENTS, LYAPUNOV_HORIZONS, PER_HORIZON = 40, 20, 20
 # Those of the full model are left out where they would take longer than this, in seconds, along
-# the fewest output times. From one to the next the perturbations must stay apart: the fastest and
-# the slowest may part by this, as a logarithm.
+# the fewest output times, and its long run where that would. From one output time to the next the
+# perturbations must stay apart: the fastest and the slowest may part by this, as a logarithm.
 PATIENCE, FEWEST_TIMES, MOST_TIMES, APART = 10.0, 200, 500, 10.0
 
 
@@ -57,10 +57,9 @@ def examine(
     data = with_drift(data, comparisons)
     runs = free_runs(model, comparisons, stretches)
     data = with_changes(data, model.dynamics_, runs)
-    try:
-        data = with_statistics(data, runs)
-    except ValueError as error:  # too short, or not evenly sampled
-        data = data.assign_attrs(statistics=str(error))
+    longer = _long_truth(model, reference, comparisons)
+    long_run = [] if longer is None else [free_runs(model, comparisons, [longer])]
+    data = with_statistics(data, [runs, *long_run])
     data = with_certificate(data, model)
     if data["bounded"].all():  # what ends early needs no subtle evidence, and may take long
         data = with_exponents(data, model, comparisons, reference)
@@ -73,13 +72,40 @@ def examine(
     return data
 
 
-def with_statistics(data: xr.Dataset, runs: Sequence[FreeRun]) -> xr.Dataset:
-    """Add the distances of the long-run statistics, and the curves that show them."""
-    found = compare_statistics(
-        [run.model for run in runs], [run.truth for run in runs], _step([run.t for run in runs])
-    )
+def _long_truth(model: Any, reference: Any, comparisons: Sequence[Comparison]) -> Truth | None:
+    """The full model over ten horizons, if affordable: one may not show what becomes of a run."""
+    first = comparisons[0]
+    seconds = LONG_RUN * max(c.full_seconds for c in comparisons)
+    if not isinstance(reference, FullModel) or first.u is not None or seconds > PATIENCE:
+        return None
+    decoded = model.decode(first.truth[:1])
+    state, plain = np.asarray(decoded)[0], isinstance(decoded, np.ndarray)
+    try:
+        truth = full_run(model, reference, None, state, first.onward[0], None, plain)
+    except (FloatingPointError, ValueError):  # it blew up, though its shorter runs did not
+        return None
+    return truth if np.isfinite(np.linalg.norm(truth.rows)) else None
+
+
+def with_statistics(data: xr.Dataset, kinds: Sequence[Sequence[FreeRun]]) -> xr.Dataset:
+    """Add the distances of the long-run statistics, and the curves that show them.
+
+    Among many short runs a long one would count little, and what they do not share would pass for
+    chance: the kinds are compared apart, and the one that tells more is added.
+    """
+    compared, refused = [], []
+    for runs in kinds:
+        try:
+            compared.append((_compared(runs), _length(runs)))
+        except ValueError as error:  # too short, or not evenly sampled
+            refused.append(str(error))
+    if not compared:
+        return data.assign_attrs(statistics=refused[0])
+    compared.sort(key=lambda each: _tells(each[0]), reverse=True)
+    found = compared[0][0]
+    lengths = {name: each[1] for name, each in zip(("run", "other_run"), compared, strict=False)}
     return data.assign(
-        distance=("statistic", found.distance),
+        distance=("statistic", found.distance, lengths),
         sampling_error=("statistic", found.sampling_error),
         statistics_kept=("statistic", found.kept, {"tolerance": TOLERANCE}),
         statistics_known=("statistic", found.known),
@@ -98,10 +124,26 @@ def with_statistics(data: xr.Dataset, runs: Sequence[FreeRun]) -> xr.Dataset:
     ).assign_coords(statistic=list(found.names))
 
 
+def _compared(runs: Sequence[FreeRun]) -> Statistics:
+    return compare_statistics(
+        [run.model for run in runs], [run.truth for run in runs], _step([run.t for run in runs])
+    )
+
+
+def _length(runs: Sequence[FreeRun]) -> float:
+    return float(np.median([run.t[-1] - run.t[0] for run in runs]))
+
+
+def _tells(found: Statistics) -> tuple[int, int]:
+    """How many statistics are lost, and how many known."""
+    return int((~found.kept).sum()), int(found.known.sum())
+
+
 def _step(times: Sequence[Array]) -> float:
     edges = np.cumsum([0, *(len(t) for t in times)])
     pieces = [slice(int(a), int(b)) for a, b in pairwise(edges)]
-    return even_step(np.concatenate(times), pieces, needed_by="A comparison of statistics")
+    name = "A comparison of statistics"
+    return even_step(np.concatenate(times), pieces, needed_by=name, otherwise="")
 
 
 def with_exponents(
@@ -157,15 +199,19 @@ def _of_full_model(
             return found
     if not 0 < spread < np.inf:
         return None
-    interval = APART / spread
+    interval = min(APART / spread, float(t[-1] - t[0]))
     if u is None:
         t = np.linspace(0.0, interval * (MOST_TIMES - 1), MOST_TIMES)
     elif t[1] - t[0] > interval:  # perturbations would not stay apart until the next input
         return None
-    few = slice(_affordable(reference, state, t[:2], None if u is None else u[:2], n))
-    if len(t[few]) < FEWEST_TIMES:
+    try:
+        few = slice(_affordable(reference, state, t[:2], None if u is None else u[:2], n))
+        if len(t[few]) < FEWEST_TIMES:
+            return None
+        u = None if u is None else u[few]
+        return flow_lyapunov(reference, state, t[few], u=u, n_exponents=n)
+    except FloatingPointError:  # it blew up, though its shorter runs did not
         return None
-    return flow_lyapunov(reference, state, t[few], u=None if u is None else u[few], n_exponents=n)
 
 
 def _affordable(

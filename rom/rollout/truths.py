@@ -86,11 +86,11 @@ def simulated(
     _, budget = timed_rollout(model, model.latent_[chosen[0]], t, u)
     rival = at_equal_cost(reference, states[0], t, u, budget)
     plain = isinstance(decoded, np.ndarray)
-    runs = (_run(model, reference, rival, state, t, u, plain) for state in states)
+    runs = (full_run(model, reference, rival, state, t, u, plain) for state in states)
     return Truths(runs, iter(()), 0, rival)
 
 
-def _run(
+def full_run(
     model: Any,
     reference: FullModel,
     rival: Rival | None,
@@ -99,6 +99,8 @@ def _run(
     u: Array | None,
     plain: bool,
 ) -> Truth:
+    """The full model from a state, as rows."""
+
     def rows_of(run: Any, t: Array) -> Array:
         if plain:
             return np.asarray(model.to_rows(run.values.reshape(len(t), -1), t=t).rows)

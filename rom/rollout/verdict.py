@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rom.rollout import changes, coordinates, reasons
+from rom.rollout.cost import times_less
 from rom.rollout.horizon import skilful_span
 from rom.rollout.reasons import (
     all_of,
@@ -21,8 +22,8 @@ from rom.rollout.result import Status
 if TYPE_CHECKING:
     import xarray as xr
 
-# Past this many times the reference's variability, or the largest training state in the long run,
-# a rollout counts as grown, even within the bound.
+# Past this many times the reference's variability, or the largest state of training and reference
+# in the long run, a rollout counts as grown, even within the bound.
 GROWN = 2.0
 _IN_WORDS = {
     "persistence": "persistence",
@@ -67,10 +68,15 @@ def _statistics(data: xr.Dataset) -> str:
 
 def _fragility(data: xr.Dataset) -> list[str]:
     """That rollouts which stayed are near to ones that do not."""
-    ends = "perturbation_growth" in data and np.isinf(data["perturbation_growth"]).any()
-    if ends and data["bounded"].all():
-        return ["a change of a start by 1 % can end it"]
-    return []
+    if not data["bounded"].all():
+        return []
+    words = []
+    if "perturbation_growth" in data and np.isinf(data["perturbation_growth"]).any():
+        words.append("a change of a start by 1 % can end it")
+    n, stayed = (data.attrs.get(name, 0) for name in ("n_around", "n_around_bounded"))
+    if stayed < n:
+        words.append(f"{n - stayed} of {n} starts around the training states leave the bound")
+    return words
 
 
 def _stability(data: xr.Dataset) -> str:
@@ -87,7 +93,8 @@ def _stability(data: xr.Dataset) -> str:
         return f"bounded to lead time {_last(data)}, but unstable in the long run"
     if not data["exceeded"].any():
         return f"stable and accurate to the horizon, lead time {_last(data)}"
-    span = skilful_span(data["skill"], data["lead"])
+    skill = data["skill_low"].fillna(data["skill"]) if "skill_low" in data else data["skill"]
+    span = skilful_span(skill, data["lead"])
     if span is None:
         return "stable but no better than its baselines"
     first, last = (time_in_words(lead, data) for lead in span)
@@ -162,7 +169,10 @@ def _carried_on(data: xr.Dataset) -> list[str]:
     if np.isinf(size):
         n = int(np.isinf(data["long_run_size"]).sum())
         return [f"Carried on {to}, {n} of them left the bound or ended."]
-    return [f"Carried on {to}, the largest state was {size:.3g} times the largest in training."]
+    return [
+        f"Carried on {to}, the largest state was {size:.3g} times the largest in training and "
+        "reference."
+    ]
 
 
 def _long_run(data: xr.Dataset) -> float:
@@ -238,7 +248,7 @@ def _cost(data: xr.Dataset) -> str:
             f"The reduced model took {reduced:.3g} s a run without decoding. The reference is "
             "data: what the full model takes is not known."
         )
-    ratio = float((data["full_seconds"] / data["reduced_seconds"]).median())
+    ratio = times_less(data)
     change = f"{ratio:.3g} times less" if ratio > 1 else f"{1 / ratio:.3g} times more"
     return (
         f"The full model took {full:.3g} s a run, the reduced one {reduced:.3g} s with decoding: "
@@ -249,11 +259,10 @@ def _cost(data: xr.Dataset) -> str:
 def _rival(data: xr.Dataset) -> str:
     if "coarse_factor" not in data.attrs:
         return ""
-    seconds, ours = data.attrs["coarse_seconds"], float(data["reduced_seconds"].median())
-    dearer = seconds > ours
+    dearer = ": none that was tried is as cheap" if data.attrs["coarse_dearer"] else ""
     return (
-        f" The full model on a grid {data.attrs['coarse_factor']} times coarser took {seconds:.3g} "
-        f"s{f', {seconds / ours:.3g} times more: none is as cheap' if dearer else ''}."
+        f" The full model on a grid {data.attrs['coarse_factor']} times coarser took "
+        f"{data.attrs['coarse_seconds']:.3g} s{dearer}."
     )
 
 

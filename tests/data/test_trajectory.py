@@ -97,6 +97,14 @@ def test_uneven_steps_are_refused_with_the_place():
         even_step(np.array([0.0, 1.0, 2.0, 3.2, 4.2]), [slice(0, 5)], needed_by="DMD")
 
 
+def test_advice_on_uneven_steps_fits_what_needs_them():
+    t, pieces = np.array([0.0, 1.0, 3.0]), [slice(0, 3)]
+    with pytest.raises(ValueError, match=r"an even step, or use a continuous-time model\.$"):
+        even_step(t, pieces, needed_by="DMD")
+    with pytest.raises(ValueError, match=r"Interpolate to an even step\.$"):
+        even_step(t, pieces, needed_by="A comparison", otherwise="")
+
+
 def test_rows_that_all_stand_alone_have_no_step():
     with pytest.raises(ValueError, match="every row stands alone"):
         even_step(np.arange(2.0), [slice(0, 1), slice(1, 2)], needed_by="DMD")

@@ -79,6 +79,8 @@ def _figures(data):
         statistics_known=("statistic", [True, True, True, True, True, False]),
         lyapunov_model=("exponent", [0.9, 0.01, -14.5]),
         lyapunov_truth=("exponent", [0.906, 0.0, -14.57]),
+        lyapunov_model_error=("exponent", [0.021, 0.004, 0.03]),
+        lyapunov_truth_error=("exponent", [0.0111, 0.002, 0.02]),
         kaplan_yorke_model=2.06,
         kaplan_yorke_truth=2.062,
         lyapunov_time=1.1,

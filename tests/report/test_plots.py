@@ -197,6 +197,18 @@ def test_rollout_of_fields_on_a_map_with_land(tmp_path, dates):
     assert png(figure, tmp_path / "map.png")
 
 
+def test_a_coordinate_that_stays_has_a_picture(tmp_path):
+    t = np.arange(0, 20, 0.1)
+    rows = np.c_[np.cos(t), np.sin(t), np.full(len(t), 3.0)]
+    model = rom.ROM(rom.Identity(), rom.OperatorInference("A")).fit(rows, t=t)
+    report = rom.check(model, rows, t=t, horizon=5.0, thorough=True)
+    figure, panels = axes_of(report)
+    stays = panels["One rollout"][2]
+    low, high = stays.get_ylim()
+    assert low < report.data["latent_truth"][2, 0] < high
+    assert png(figure, tmp_path / "report.png") == b"\x89PNG\r\n\x1a\n"
+
+
 def test_no_pyplot_state():
     code = """
 import sys

@@ -28,7 +28,7 @@ def test_tiles_say_the_figures_of_the_check():
         "Bound below tolerance": "to 3.4 days",
         "90 % bands held": "90.4 %",
         "Statistics kept": "4 of 6",  # one is lost, one not known
-        "Largest exponent": "0.9",
+        "Largest exponent": "0.9 ± 0.042",
         "Stayed in training range": "8 of 12",
         "Time of a run": "200 × less",
     }
@@ -50,12 +50,12 @@ def test_statistics_are_kept_lost_or_not_known():
 
 
 def test_exponents_of_model_and_truth_need_not_be_as_many():
-    data = complete().data.drop_vars("lyapunov_truth")
-    data = data.assign(lyapunov_truth=("other", [0.906]))
+    data = complete().data.drop_vars(["lyapunov_truth", "lyapunov_truth_error"])
+    data = data.assign(lyapunov_truth=("other", [0.906]), lyapunov_truth_error=("other", [0.0111]))
     table = exponents_table(data)
-    assert table.head == ("", "reduced model", "full model")
-    assert table.rows[0] == ("exponent 1", "0.9", "0.906")
-    assert table.rows[1] == ("exponent 2", "0.01", "")
+    assert table.head == ("± 2 standard errors", "reduced model", "full model")
+    assert table.rows[0] == ("exponent 1", "0.9 ± 0.042", "0.906 ± 0.022")
+    assert table.rows[1] == ("exponent 2", "0.01 ± 0.008", "")
     assert table.rows[-1] == ("Kaplan–Yorke dimension", "2.06", "2.062")
     unknown = data.assign(lyapunov_model=data["lyapunov_model"] * np.nan).drop_vars(
         "lyapunov_truth"

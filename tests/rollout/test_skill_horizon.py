@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rom.rollout.horizon import skilful_span, valid_time
+from rom.rollout.horizon import holding_time, skilful_span, valid_time
 from rom.rollout.skill import (
     anomaly_correlation,
     damped_persistence,
@@ -73,9 +73,20 @@ def test_valid_time_is_the_first_excess(error, tolerance):
     assert np.all(looser >= time)
 
 
+@given(arrays(np.float64, (3, 8), elements=st.floats(0, 2)), st.floats(0.1, 1.9))
+def test_a_forecast_holds_to_the_lead_before_the_first_excess(error, tolerance):
+    lead = np.arange(8.0) ** 1.5
+    time, exceeded = valid_time(error, lead, tolerance)
+    held = holding_time(error, lead, tolerance)
+    for row, last, first, past in zip(error, held, time, exceeded, strict=True):
+        assert np.all(row[lead <= last] <= tolerance) or last == 0
+        assert last == (lead[max(0, np.flatnonzero(lead == first)[0] - 1)] if past else lead[-1])
+
+
 def test_an_error_that_is_not_a_number_exceeds():
     time, exceeded = valid_time([0.0, 0.1, np.nan], [0.0, 1.0, 2.0], 0.4)
     assert (time, exceeded) == (2.0, True)
+    assert holding_time([0.0, 0.1, np.nan], [0.0, 1.0, 2.0], 0.4) == 1.0
 
 
 def test_skilful_span_needs_every_baseline():

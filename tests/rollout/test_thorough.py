@@ -14,7 +14,7 @@ from rom.rollout.cells import some_cells
 from rom.rollout.evidence import _blocks
 from rom.rollout.full_equation import full_equation
 from rom.rollout.horizon import reliable_time
-from rom.rollout.reasons import errors_explained
+from rom.rollout.reasons import errors_explained, with_error
 from rom.rollout.verdict import verdict_of
 
 
@@ -285,14 +285,15 @@ def test_starts_within_a_rollout_of_each_other_are_one_block():
         ({"known": False}, "; statistics not known"),
         ({"some_known": True}, "; statistics kept as far as known (2 of 6)"),
         ({"start_size": 9.0}, "; its starts are outside of the training range"),
+        ({"n_around_bounded": 188}, "; 12 of 200 starts around the training states leave"),
     ],
 )
 def test_each_finding_has_its_words(report, changes, words):
     data = report.data.copy(deep=True)
     if "some_known" in changes:
         data["statistics_known"][2:] = False
-    if "reliable_time" in changes:
-        data.attrs["reliable_time"] = changes["reliable_time"]
+    for name in {"reliable_time", "n_around_bounded"} & set(changes):
+        data.attrs[name] = changes[name]
     for name in {"kept", "known"} & set(changes):
         data[f"statistics_{name}"][:] = changes[name]
     if "start_size" in changes:
@@ -402,3 +403,85 @@ def test_an_invariant_that_is_no_number_per_state_is_refused():
     model = rom.ROM(rom.Identity(), rom.OperatorInference("A")).fit(X, t=t)
     with pytest.raises(ValueError, match="'sum' must give one number per state"):
         rom.check(model, X, t=t, thorough=True, invariants={"sum": np.sum})
+
+
+def learned(rho):
+    """A model of Lorenz's equations, right on their attractor."""
+    lorenz, t = rom.fom.Lorenz63(rho=rho), np.arange(0, 20, 0.02)
+    settled = lorenz.simulate(lorenz.initial_state(), [0.0, 20.0])[-1]
+    runs = lorenz.simulate(settled, t)
+    dynamics = rom.SINDy(rom.PolynomialLibrary(2), threshold=1e-3)
+    return rom.ROM(rom.Identity(), dynamics).fit(runs)
+
+
+def test_statistics_of_a_full_model_are_those_of_its_long_run_too(monkeypatch):
+    """Whose truth comes to rest, which runs as long as those compared do not show."""
+    model, t = learned(26.0), np.linspace(0, 4, 81)
+    report = rom.check(model, rom.fom.Lorenz63(rho=22.0), t=t, thorough=True)
+    assert report.statistics_kept is False
+    assert report.data["distance"].attrs["run"] == pytest.approx(40)
+    assert report.data["distance"].sel(statistic="moments") > 100  # the truth hardly varies
+    assert any("over runs of 40 and, apart from these, of 4," in each for each in report.reasons)
+    monkeypatch.setattr(thorough, "PATIENCE", 0.0)
+    short = rom.check(model, rom.fom.Lorenz63(rho=22.0), t=t, thorough=True)
+    assert any("compared over runs of 4." in reason for reason in short.reasons)
+    assert short.data["distance"].sel(statistic="moments") < 1
+
+
+def test_a_right_model_keeps_the_statistics_of_the_long_run():
+    report = rom.check(learned(28.0), rom.fom.Lorenz63(), t=np.linspace(0, 4, 81), thorough=True)
+    assert report.data["distance"].attrs["run"] == pytest.approx(40)  # in 4 most are not known
+    assert report.statistics_kept
+
+
+class Blows:
+    """A rotation that can be followed to a time only."""
+
+    def __init__(self, last, error):
+        self.last, self.error = last, error
+
+    def simulate(self, x0, t, *, u=None, params=None):
+        turn = np.exp(1j * np.asarray(t)) * complex(*x0)
+        if t[-1] > self.last and self.error:
+            raise FloatingPointError("It blew up.")
+        rows = (
+            np.c_[turn.real, turn.imag] * np.where(np.asarray(t) > self.last, 1e200, 1.0)[:, None]
+        )
+        return xr.DataArray(rows, {"time": t}, ("time", "x"))
+
+
+@pytest.mark.parametrize("error", [True, False])
+def test_a_full_model_that_blows_up_later_is_compared_as_far_as_it_went(monkeypatch, error):
+    monkeypatch.setattr(thorough, "_of_full_model", lambda *_: None)  # runs far past the end
+    t = 0.1 * np.arange(300)
+    model = rom.ROM(rom.Identity(), rom.OperatorInference("A")).fit(
+        Blows(99.0, True).simulate([1, 0], t)
+    )
+    report = rom.check(model, Blows(20.0, error), t=t[:100], n_starts=5, thorough=True)
+    assert "other_run" not in report.data["distance"].attrs
+    assert report.data["distance"].attrs["run"] == pytest.approx(9.9)
+    assert report.statistics_kept
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        (0.905612, 0.0113, "0.906 ± 0.023"),
+        (0.0004692, 0.00031, "0.00047 ± 0.00062"),
+        (-0.1, 1e-13, "-0.1 ± 2e-13"),
+        (1.508, 0.64, "1.5 ± 1.3"),
+        (0.0, 0.01, "0 ± 0.02"),
+        (-14.5678, 0.0, "-14.57"),
+        (-14.5678, np.nan, "-14.57"),
+    ],
+)
+def test_a_number_has_no_digits_that_its_error_hides(value, error, words):
+    assert with_error(value, error) == words
+
+
+def test_a_comparison_of_statistics_on_uneven_times_does_not_blame_a_continuous_model(circle):
+    model, held = circle
+    t = held["time"].values
+    uneven = held.assign_coords(time=t + 0.02 * np.sin(7 * t))
+    reason = next(r for r in rom.check(model, uneven, thorough=True).reasons if "not compared" in r)
+    assert reason.endswith("Interpolate to an even step.")
