@@ -21,8 +21,8 @@ class Rival(NamedTuple):
     """By which its grid is coarser."""
     seconds: float
     """What one run took."""
-    dearer: bool
-    """Than the budget, as all that were tried."""
+    budget: float
+    """What it may; with less than it took, none that was tried is as cheap."""
 
 
 def at_equal_cost(
@@ -76,5 +76,5 @@ def at_equal_cost(
         seconds = perf_counter() - begin
         if best is not None and seconds > budget:
             break
-        best = Rival(model, factor, seconds, seconds > budget)
+        best = Rival(model, factor, seconds, budget)
     return best

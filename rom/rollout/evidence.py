@@ -181,5 +181,5 @@ def with_cost(
     }
     if rival is not None:
         attrs |= {"coarse_factor": rival.factor, "coarse_seconds": rival.seconds}
-        attrs |= {"coarse_dearer": int(rival.dearer)}
+        attrs |= {"coarse_budget": rival.budget}
     return data.assign_attrs(attrs)
