@@ -243,7 +243,7 @@ for ax in axes[:, 0]:
 _ = axes[0, 0].legend(fontsize=8)
 
 # %% [markdown]
-# In summer the band is now half as wide, and right. In winter it still holds too few: that of 2009
+# In summer the band is now much narrower, and right. In winter it still holds too few: that of 2009
 # to 2010 had the most negative North Atlantic Oscillation on record, which no earlier error could
 # announce. A band promises what it does if the days to come are like those it was made from.
 #

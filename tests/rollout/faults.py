@@ -59,6 +59,11 @@ def labelled(values=X, t=T, **attrs):
     return xr.DataArray(values, grid, ("time", "x"), name="q", attrs=attrs)
 
 
+def two_variables(second):
+    """A Dataset of the states and of other ones."""
+    return xr.Dataset({"q": labelled(), "p": labelled(second)})
+
+
 @cache
 def model(kind="plain"):
     turn = rom.OperatorInference("cA")
@@ -68,6 +73,10 @@ def model(kind="plain"):
         return rom.ROM(rom.POD(2), turn).fit(labelled()[:100])
     if kind == "pascal":
         return rom.ROM(rom.POD(2), turn).fit(labelled(units="Pa")[:100])
+    if kind == "two variables":
+        return rom.ROM(rom.POD(2), turn).fit(two_variables(X[:, ::-1])[dict(time=slice(100))])
+    if kind == "constant variable":
+        return rom.ROM(rom.POD(2), turn).fit(two_variables(np.ones_like(X)))
     if kind == "discrete":
         return rom.ROM(rom.POD(2), rom.DMD()).fit(X[:100], t=T[:100])
     if kind == "forced":
@@ -116,6 +125,18 @@ FAULTS = [
     Fault("other units, not labelled", partial(check, reference=1000 * X), None, "other units"),
     Fault("shifted by an offset", partial(check, reference=X + 273.15), None, "other units"),
     Fault("constant reference", partial(check, reference=np.ones_like(X)), None, "no better than"),
+    Fault(
+        "constant variable in training",
+        partial(check, "constant variable"),
+        ValueError,
+        "p does not vary",
+    ),
+    Fault(
+        "constant variable in the reference",
+        partial(check, "two variables", two_variables(np.ones_like(X)), None),
+        None,
+        "within the tolerance at no lead time",
+    ),
     Fault(
         "reference at the training mean",
         partial(check, reference=np.tile(X[:100].mean(axis=0), (201, 1))),
