@@ -19,7 +19,7 @@ as errors of the start alone would let it, no long-run statistics lost, and no e
 the truth is surely worse than none. What a model was is known only to the table. Of every bad model
 called good the last lines say how it compares with the good one that it was made of.
 
-`--first 1001` makes 100 other models, of which none was seen when the verdict got its rules.
+`--first 1001` makes 100 other models, which led to none of the verdict's rules.
 
     python benchmarks/trust_discrimination.py [--small] [--system NAME ...] [--first SEED]
 """

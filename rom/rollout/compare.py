@@ -33,10 +33,10 @@ class LongRun(NamedTuple):
     repeated: bool
     """Whether these are periodic, and were repeated."""
     size: float
-    """Of the largest state, over that in training; infinite where it ended early, NaN where it
+    """Of the largest state, from the training mean; infinite where it ended early, NaN where it
     could not be carried on."""
-    true_size: float
-    """The same of the reference, as far as it was compared."""
+    known_size: float
+    """The same of the training and of the reference, as far as it was compared."""
 
 
 class Comparison(NamedTuple):
@@ -130,25 +130,24 @@ def _by_lead(
 def _long_run(model: Any, climate: Climate, truth: Truth, Z: Array, run: Rollout) -> LongRun:
     """Carry a rollout on, and see how large its states become."""
     n = len(run.t) - 1
-    largest = np.linalg.norm(model.latent_ - climate.mean, axis=1).max()
 
     def size_of(states: Array) -> float:
-        return float(np.linalg.norm(states - climate.mean, axis=1).max() / largest)
+        return float(np.linalg.norm(states - climate.mean, axis=1).max())
 
-    true_size = size_of(Z)
+    known_size = max(size_of(model.latent_), size_of(Z))
     if truth.known is None:
         t = run.t[-1] + np.arange((LONG_RUN - 1) * n + 1) * (run.t[-1] - run.t[0]) / n
         u, repeated = None, False
     else:
         t, u, repeated = onward(*truth.known, (LONG_RUN - 1) * n)
     if run.status is not Status.COMPLETED:
-        return LongRun(t, u, repeated, np.inf, true_size)
+        return LongRun(t, u, repeated, np.inf, known_size)
     if len(t) < 2:
-        return LongRun(t, u, repeated, np.nan, true_size)
+        return LongRun(t, u, repeated, np.nan, known_size)
     longer = rollout(model.dynamics_, run.z[-1], t, u=u, bound=run.bound, throw=False)
     if longer.status is not Status.COMPLETED:
-        return LongRun(t, u, repeated, np.inf, true_size)
-    return LongRun(t, u, repeated, size_of(np.concatenate([run.z, longer.z])), true_size)
+        return LongRun(t, u, repeated, np.inf, known_size)
+    return LongRun(t, u, repeated, size_of(np.concatenate([run.z, longer.z])), known_size)
 
 
 def decode(model: Any, z: Array) -> Array:

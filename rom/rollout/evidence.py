@@ -180,6 +180,9 @@ def with_cost(
         "break_even_runs": break_even(fit + n_runs * full, full, reduced),
     }
     if rival is not None:
-        attrs |= {"coarse_factor": rival.factor, "coarse_seconds": rival.seconds}
-        attrs |= {"coarse_budget": rival.budget}
+        attrs |= {
+            "coarse_factor": rival.factor,
+            "coarse_seconds": rival.seconds,
+            "coarse_budget": rival.budget,
+        }
     return data.assign_attrs(attrs)

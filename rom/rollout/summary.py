@@ -63,7 +63,7 @@ def summarise(
     correlation = np.stack([c.anomaly_correlation for c in comparisons])
     variability = skill_score(mean["variability"], mean["climatology"])
     runs = [c.run for c in comparisons]
-    largest = max(1.0, *(c.long_run.true_size for c in comparisons))
+    largest = max(c.long_run.known_size for c in comparisons)
     data = xr.Dataset(
         {
             "error": (("start", "lead"), error),

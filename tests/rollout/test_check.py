@@ -487,3 +487,14 @@ def test_what_grows_as_the_reference_does_is_not_unstable():
     report = check(model, Z[500:], t=t[500:], u=w[500:, None], horizon=5.0, n_starts=50)
     assert report.stable
     assert "unstable" not in report.verdict
+
+
+def test_a_model_of_what_never_changed_is_checked_against_what_does():
+    t = np.arange(0, 20, 0.1)
+    X = np.full((200, 2), 2.0)
+    X[100:, 0] += np.sin(t[100:])
+    plain = rom.Scale(scale=False)
+    model = rom.ROM(rom.Identity(), rom.OperatorInference("cA"), preprocess=plain)
+    report = check(model.fit(X[:100], t=t[:100]), X[100:], t=t[100:], n_starts=5)
+    assert not report.trusted
+    assert np.isfinite(report.data["long_run_size"]).all()
