@@ -5,8 +5,8 @@ terms in each equation, as operator inference fits them) and a ring of oscillato
 sparse), by `rom.rollout.ensemble.ensemble` with all its checks, by a jitted vmap over scan, and by
 NumPy on all members at once. Equal accuracy: all take the same classical Runge-Kutta steps; how far
 their last states are from each other is printed. States are kept at every step or at the last
-alone: where every one is kept, a contender mostly writes memory. rom keeps few by a reduction, JAX
-by loops inside its scan.
+alone: where every one is kept, a contender mostly writes memory. rom keeps few by substeps, JAX by
+loops inside its scan.
 
 rom gets exponents and coefficients, as a fitted model has them. JAX gets the right-hand side in
 three forms: the same, products of variables and one matrix product ("terms"); every term written
@@ -179,36 +179,11 @@ def model_of(name: str) -> Any:
     return Equations().fit(np.stack([z0, -z0]), t=[0.0, 1.0])
 
 
-class Thinned:
-    """A reduction that keeps the states at every n-th time."""
-
-    def __init__(self, n: int) -> None:
-        self.n, self.n_seen = n, 0
-        self.pieces: list[list[Array]] = [[]]
-
-    def update(self, z: Array) -> None:
-        """Take in the next states (n_members, n_time, rank) of the same members."""
-        self.pieces[-1].append(z[:, -self.n_seen % self.n :: self.n].copy())
-        self.n_seen += z.shape[1]
-
-    def merge(self, other: Thinned) -> None:
-        """Take in other members."""
-        self.pieces += other.pieces
-
-    @property
-    def z(self) -> Array:
-        """All states kept (n_members, n_kept, rank)."""
-        return np.concatenate([np.concatenate(times, axis=1) for times in self.pieces])
-
-
 def with_rom(name: str, n: int, stride: int) -> Callable[[], Array]:
     from rom.rollout.ensemble import ensemble
 
-    model, z0, t = model_of(name), starts(name), np.arange(n + 1) * H
-    options = {"stepper": "rk4", "bound": np.inf}
-    if stride == 1:
-        return lambda: ensemble(model, z0, t, **options).z
-    return lambda: ensemble(model, z0, t, reduce=[Thinned(stride)], **options).reduced[0].z
+    model, z0, t = model_of(name), starts(name), np.arange(0, n + 1, stride) * H
+    return lambda: ensemble(model, z0, t, stepper="rk4", substeps=stride, bound=np.inf).z
 
 
 def with_jax(name: str, n: int, stride: int, form: str = "formula") -> Callable[[], Any]:

@@ -131,7 +131,8 @@ def methods_used(model: ROM | None, data: xr.Dataset) -> dict[str, tuple[str, ..
             used["delay embedding"] = ("takens1981",)
         used |= _options(model.dynamics_)
         if model.dynamics_.time == "continuous":
-            method = method_of(model.dynamics_, data["lead"].values)
+            lead = data["lead"].values
+            method = method_of(model.dynamics_, lead[[0, -1]], len(lead))
             found = {method, "dopri5"} if "n_around" in data.attrs else {method}
             used["Runge-Kutta method"] = sum((STEPPERS[name] for name in sorted(found)), ())
     there = {*data.variables, *data.attrs, *data["baseline"].values, data.attrs.get("range_kind")}

@@ -33,7 +33,8 @@ class Ensemble:
     t: Any
     """Output times (n_time,), or the description of them that was given."""
     z: Any
-    """States (n_members, n_time, rank), NaN after the end of a member; None where reduced."""
+    """States (n_members, n_time, rank), NaN after the end of a member; (n_members, 2, rank), the
+    first and the last, where the others are reduced."""
     status: Any
     """How each member ended (n_members,): a :class:`~rom.rollout.result.Status` each."""
     t_end: Any
@@ -43,7 +44,7 @@ class Ensemble:
     bound: float
     """Norm past which a member is ended."""
     reduced: tuple[Any, ...] = ()
-    """The reductions, of all members and times."""
+    """The reductions, of all members and times, and of what they held before."""
 
 
 def ensemble(
@@ -53,6 +54,7 @@ def ensemble(
     *,
     u: ArrayLike | None = None,
     stepper: Stepper | Literal["noisy_map"] = "auto",
+    substeps: int = 1,
     bound: float | None = None,
     reduce: Sequence[Reduction] = (),
     random_state: int | np.random.RandomState | None = None,
@@ -80,11 +82,14 @@ def ensemble(
         As in :func:`rom.rollout`, but "auto" takes "dopri5" where a rollout takes "dop853"; or
         "noisy_map", for discrete models with noise, such as a :class:`rom.SeasonalModel`, which
         "map" leaves out.
+    substeps : int, default 1
+        As in :func:`rom.rollout`.
     bound : float, optional
         Euclidean norm past which a member is ended; by default ``dynamics.bound_``.
     reduce : sequence of Reduction, optional
-        Empty reductions, such as :class:`rom.rollout.reduce.Moments`. Then no states are kept,
-        and the memory needed does not depend on the number of times.
+        Such as :class:`rom.rollout.reduce.Moments`. Then no states are kept but the first and the
+        last, and the memory needed does not depend on the number of times. Those that hold states
+        of earlier runs go on: what comes back is the sum of both.
     random_state : int, RandomState or None, optional
         Seed of the noise of "euler_maruyama" and "noisy_map".
 
@@ -95,7 +100,7 @@ def ensemble(
     Raises
     ------
     ValueError, TypeError
-        If the model is not fitted, or the starts, times or inputs do not fit it.
+        If the model is not fitted, or the starts, times, inputs or reductions do not fit it.
 
     Notes
     -----
@@ -127,7 +132,7 @@ def ensemble(
             f"{type(dynamics).__name__}."
         )
     check_is_fitted(dynamics)
-    job = _job(dynamics, t, u, stepper, bound, reduce, random_state)
+    job = _job(dynamics, t, u, stepper, substeps, bound, reduce, random_state)
     if checks.is_lazy(z0):
         return _on_dask(job, z0)
     z0 = _check_starts(dynamics, z0)
@@ -139,6 +144,7 @@ def _job(
     t: Any,
     u: ArrayLike | None,
     stepper: str,
+    substeps: int,
     bound: float | None,
     reduce: Sequence[Reduction],
     random_state: Any,
@@ -152,7 +158,9 @@ def _job(
     run._check_targets(dynamics, np.zeros(dynamics.n_features_in_), u[0])
     polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
     noisy_map = stepper == "noisy_map" and dynamics.time == "discrete"
-    method = run._check_stepper(dynamics, "map" if noisy_map else stepper, polynomial, grid.ends)
+    named = "map" if noisy_map else stepper
+    method = run._check_stepper(dynamics, named, polynomial, grid.ends, len(grid))
+    run._check_substeps(method, substeps)
     noise = None
     if noisy_map or method == "euler_maruyama":
         if not isinstance(dynamics, HasNoise):
@@ -161,18 +169,32 @@ def _job(
                 f"SeasonalModel, but {type(dynamics).__name__} has none."
             )
         noise = dynamics
+    _check_reductions(reduce, dynamics.n_features_in_, grid.step)
     terms = None
     if polynomial is not None:
         from rom.rollout.terms import terms_of  # takes numba, and half a second to import
 
         terms = terms_of(polynomial)
     return Job(
-        dynamics, polynomial, terms, method, grid.described, grid, u, bound, tuple(reduce),
-        kicks.seed_of(random_state), noise,
+        dynamics, polynomial, terms, method, int(substeps), grid.described, grid, u, bound,
+        tuple(reduce), kicks.seed_of(random_state), noise,
     )  # fmt: skip
 
 
-def _check_starts(dynamics: Dynamics, z0: ArrayLike) -> Array:
+def _check_reductions(reduce: Sequence[Reduction], rank: int, dt: float) -> None:
+    if not isinstance(reduce, Sequence) or not all(
+        isinstance(one, Reduction) and not isinstance(one, type) for one in reduce
+    ):
+        raise TypeError(
+            "reduce must be a sequence of reductions, such as [Moments()], each with begin, update "
+            f"and merge, but it is {reduce!r}."
+        )
+    for one in reduce:
+        one.begin(rank, dt)
+
+
+def _check_starts(dynamics: Dynamics, z0: ArrayLike, first: int = 0) -> Array:
+    """The states of members, of which the `first` has this place in the whole ensemble."""
     starts = np.array(z0, dtype=np.float64)
     rank = dynamics.n_features_in_
     if starts.ndim != 2 or starts.shape[1] != rank or not len(starts):
@@ -183,7 +205,7 @@ def _check_starts(dynamics: Dynamics, z0: ArrayLike) -> Array:
     bad = np.argwhere(~np.isfinite(starts))
     if len(bad):
         i, j = bad[0]
-        raise ValueError(f"z0 must be finite, but z0[{i}, {j}] is {starts[i, j]}.")
+        raise ValueError(f"z0 must be finite, but z0[{first + i}, {j}] is {starts[i, j]}.")
     return starts
 
 
@@ -192,12 +214,12 @@ def _together(job: Job, parts: Sequence[Part]) -> Ensemble:
     code, t_end, n_steps = (np.concatenate([p[i] for p in parts]) for i in (1, 2, 3))
     return Ensemble(
         t=job.t,
-        z=None if job.reduce else parts[0].z,
+        z=np.concatenate([part.z for part in parts]) if job.reduce else parts[0].z,
         status=statuses[code],
         t_end=t_end,
         n_steps=n_steps,
         bound=job.bound,
-        reduced=merged([part.reduced for part in parts]),
+        reduced=merged([job.reduce, *(part.reduced for part in parts)]),
     )
 
 
@@ -207,12 +229,12 @@ def _on_dask(job: Job, z0: Any) -> Ensemble:
     import dask.array as da
 
     rank = job.dynamics.n_features_in_
-    if z0.ndim != 2 or z0.shape[1] != rank or np.isnan(z0.shape[0]):
+    if z0.ndim != 2 or z0.shape[1] != rank or not z0.shape[0] > 0:  # NaN if dask does not know
         raise ValueError(
             f"z0 must be states of shape (n_members, {rank}), as {type(job.dynamics).__name__} "
             f"was fitted, but its shape is {z0.shape}."
         )
-    z0 = z0.rechunk({1: -1})
+    z0 = z0.rechunk({0: tuple(filter(None, z0.chunks[0])), 1: -1})
     sizes = z0.chunks[0]
     firsts = np.cumsum([0, *sizes[:-1]]).tolist()
     shared = dask.delayed(job, traverse=False)
@@ -244,4 +266,4 @@ def _on_dask(job: Job, z0: Any) -> Ensemble:
 
 def _run_chunk(job: Job, z0: Array, first: int) -> Part:
     """A task: it runs on one thread, as the scheduler shares out the cores."""
-    return run_members(job, _check_starts(job.dynamics, z0), first, n_threads=1)
+    return run_members(job, _check_starts(job.dynamics, z0, first), first, n_threads=1)

@@ -127,9 +127,9 @@ def exponential(
             )
             later_size = norm(values, rank)
             ratio = error / (atol + rtol * max(size, later_size))
-            if not ratio <= 1:
+            if not (ratio <= 1 and later_size < np.inf):
                 if halvings == HALVINGS - 1:
-                    cause = STEP_TOO_SMALL if ratio < np.inf else NOT_FINITE
+                    cause = STEP_TOO_SMALL if ratio + later_size < np.inf else NOT_FINITE
                     return out, cause, t[i] + done / parts * (t[i + 1] - t[i]), n_steps
                 halvings, parts, done = halvings + 1, 2 * parts, 2 * done
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rom.base import Dynamics
+from rom.data.trajectory import EVEN_RTOL
 from rom.rollout.run import _check_output_times
 
 Array = NDArray[np.float64]
+
+# Output times: NumPy cannot count the bytes of more.
+MOST = 10**18
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,9 @@ class Grid:
     ends: Array
     """The first and the last (2,)."""
     times: Array | None
-    """All of them; None where they are even, `step` apart."""
+    """All of them; None where they are described."""
     step: float
+    """Between them; NaN where it varies."""
     n: int
 
     def __len__(self) -> int:
@@ -51,13 +57,18 @@ def grid_of(dynamics: Dynamics, t: Any) -> Grid:
 
     Raises
     ------
-    ValueError
-        If there are none, they do not increase, or are not those of a discrete model.
+    ValueError, TypeError
+        If there are none, they do not increase, or are not those of a discrete model; or where
+        what describes them has no length, or too large a one.
     """
     if not (hasattr(t, "start") and hasattr(t, "step")):
         t = _check_output_times(dynamics, t)
-        return Grid(t, t[[0, -1]], t, np.nan, len(t))
-    start, step, n = float(t.start), float(t.step), int(t.size if hasattr(t, "size") else len(t))
+        steps = np.diff(t)
+        step = steps.mean() if steps.size else np.nan
+        even = np.allclose(steps, step, rtol=EVEN_RTOL, atol=0)
+        return Grid(t, t[[0, -1]], t, float(step) if even else np.nan, len(t))
+    n = _length(t)
+    start, step = float(t.start), float(t.step)
     if n < 1 or not (np.isfinite(start) and 0 < step < np.inf):
         raise ValueError(
             f"Even times need a positive step and at least one time, but start={start:g}, "
@@ -65,3 +76,17 @@ def grid_of(dynamics: Dynamics, t: Any) -> Grid:
         )
     _check_output_times(dynamics, [0.0, step])
     return Grid(t, np.array([start, start + step * (n - 1)]), None, step, n)
+
+
+def _length(t: Any) -> int:
+    try:
+        n = len(range(t.size) if hasattr(t, "size") else t)
+    except TypeError:
+        raise TypeError(
+            f"Even times need a start, a step and a length, as range(10) has them, but t={t!r}."
+        ) from None
+    except OverflowError:
+        n = sys.maxsize
+    if n > MOST:
+        raise ValueError(f"There can be {MOST:.0e} output times at most, but t={t!r}.")
+    return n

@@ -29,6 +29,7 @@ from rom.rollout.steppers import (
     RK4_STEP,
     STEP_TOO_SMALL,
     TOO_MANY_STEPS,
+    norm,
 )
 
 Array = NDArray[np.float64]
@@ -88,14 +89,32 @@ def combine(out: Array, z: Array, h: Array, weights: Array, slopes: Array) -> No
     out[: len(z)] = z + h * np.tensordot(weights, slopes[: len(weights)], axes=1)
 
 
-def follow(out: Array, z: Array, h: Array, part: float, slopes: Array, s: int) -> None:
-    """Set the first rows of `out` to `z` plus a part of `h` (n_lanes,) times a slope."""
-    out[: len(z)] = z + part * h * slopes[s]
+def advance(
+    model: Any, values: Array, then: Array, z: Array, later: Array, h: Array, part: float, w: float
+) -> None:
+    """Take the slope at the states and inputs in `values` into account, but the last of a step.
+
+    The first rows of `then` become the states `z` plus a `part` of `h` (n_lanes,) times it, where
+    the next slope is due. Its share of the step, of weight `w`, is added to `later`.
+    """
+    slopes = np.empty((1, *z.shape))
+    slope(model, values, slopes, 0)
+    then[: len(z)] = z + part * h * slopes[0]
+    later += w * h * slopes[0]
+
+
+def finish(model: Any, values: Array, z: Array, later: Array, h: Array, w: float) -> None:
+    """Set `z` to `later` and the share of the last slope, that at `values`, of weight `w`."""
+    slopes = np.empty((1, *z.shape))
+    slope(model, values, slopes, 0)
+    z[:] = later + w * h * slopes[0]
 
 
 def size_of(z: Array) -> Array:
-    """Euclidean norm of each column."""
-    return np.asarray(np.sqrt(np.sum(z * z, axis=0)))
+    """Euclidean norm of each column, finite where it is."""
+    largest = np.abs(z).max(axis=0)
+    scale = np.where((largest > 0) & (largest < np.inf), largest, 1.0)
+    return np.asarray(scale * np.sqrt(np.sum((z / scale) ** 2, axis=0)))
 
 
 def within(z: Array, limit: float, squares: Array, code: NDArray[np.int64]) -> bool:
@@ -104,9 +123,14 @@ def within(z: Array, limit: float, squares: Array, code: NDArray[np.int64]) -> b
     return bool(np.all((squares <= limit**2) | (code != COMPLETED)))
 
 
+def begin(values: Array, later: Array, z: Array) -> None:
+    """Set the first rows of `values`, and `later`, to the states `z`."""
+    values[: len(z)] = later[:] = z
+
+
 def hold(out: Array, z: Array) -> None:
-    """Set the first rows of `out` to the states `z`."""
-    out[: len(z)] = z
+    """Set `out` to the states `z`."""
+    out[:] = z
 
 
 def save(out: Array, i: int, held: Array, n: int) -> None:
@@ -134,13 +158,14 @@ def march(
     method: Chain,
     z: Array,
     t: Array,
+    substeps: int,
     u: Array,
     kicks: Array,
     bound: float,
     out: Array,
     ends: Ends,
 ) -> None:
-    """One step per output interval: of an explicit Runge-Kutta method, or of a map.
+    """Steps of equal length in each output interval: of an explicit Runge-Kutta method, or a map.
 
     Parameters
     ----------
@@ -153,7 +178,9 @@ def march(
         The states at ``t[0]``, replaced by those at ``t[-1]``; NaN for members that have ended.
     t, u : ndarray, shapes (n_time,), (n_time, n_inputs)
         Inputs are linear in between; a map holds them.
-    kicks : ndarray, shape (n_time - 1, rank, n_lanes), or empty
+    substeps : int
+        Steps in each output interval; 1 for a map.
+    kicks : ndarray, shape (substeps * (n_time - 1), rank, n_lanes), or empty
         What noise adds in each step.
     bound : float
     out : ndarray, shape (n_lanes, n_time, rank)
@@ -164,48 +191,59 @@ def march(
     places, weights = method
     (rank, n_lanes), n_inputs = z.shape, u.shape[1]
     values = values_of(model, rank + n_inputs, n_lanes)
-    slopes = empty((len(weights), rank, n_lanes))
+    then = values_of(model, rank + n_inputs, n_lanes)
+    slopes, later = empty((1, rank, n_lanes)), empty((rank, n_lanes))
     h, squares = empty((n_lanes,)), empty((n_lanes,))
     limit = min(bound, LARGE)
     held, n_held = empty((min(len(t), -(-HELD // rank)), rank, n_lanes)), 1
     hold(held[0], z)
     for i in range(len(t) - 1):
-        h[:] = t[i + 1] - t[i]
-        hold(values, z)
-        for s in range(len(weights)):
-            if s > 0:
-                follow(values, z, h, places[s], slopes, s - 1)
-            for k in range(n_inputs):
-                values[rank + k] = u[i, k] + places[s] * (u[i + 1, k] - u[i, k])
-            slope(model, values, slopes, s)
-        if is_map:
-            z[:] = slopes[0]
-        else:
-            combine(z, z, h, weights, slopes)
-        if len(kicks):
-            z += kicks[i]
-        if n_held == len(held):
-            save(out, i + 1 - n_held, held, n_held)
-            n_held = 0
-        hold(held[n_held], z)
-        n_held += 1
-        if not within(z, limit, squares, ends.code):
-            for lane in np.flatnonzero(~(squares <= limit**2) & (ends.code == COMPLETED)):
-                end_lane(int(lane), i, t, bound, z, held[n_held - 1], ends)
+        h[:] = (t[i + 1] - t[i]) / substeps
+        for part in range(substeps):
+            begin(values, later, z)
+            for s in range(len(weights)):
+                place = (part + places[s]) / substeps
+                for k in range(n_inputs):
+                    values[rank + k] = u[i, k] + place * (u[i + 1, k] - u[i, k])
+                if is_map:
+                    slope(model, values, slopes, 0)
+                    hold(z, slopes[0])
+                elif s + 1 == len(weights):
+                    finish(model, values, z, later, h, weights[s])
+                else:
+                    advance(model, values, then, z, later, h, places[s + 1], weights[s])
+                    values, then = then, values
+            step, last = i * substeps + part, z
+            if len(kicks):
+                z += kicks[step]
+            if part + 1 == substeps:
+                if n_held == len(held):
+                    save(out, i + 1 - n_held, held, n_held)
+                    n_held = 0
+                last = held[n_held]
+                hold(last, z)
+                n_held += 1
+            if not within(z, limit, squares, ends.code):
+                for lane in np.flatnonzero(~(squares <= limit**2) & (ends.code == COMPLETED)):
+                    end_lane(int(lane), step, substeps, t, bound, z, last, ends)
     save(out, len(t) - n_held, held, n_held)
     for lane in np.flatnonzero(ends.code == COMPLETED):
-        ends.n_steps[lane] += len(t) - 1
+        ends.n_steps[lane] += substeps * (len(t) - 1)
 
 
-def end_lane(lane: int, i: int, t: Array, bound: float, z: Array, last: Array, ends: Ends) -> None:
-    """End a member whose state at ``t[i + 1]`` is not finite or leaves `bound`."""
+def end_lane(
+    lane: int, step: int, substeps: int, t: Array, bound: float, z: Array, last: Array, ends: Ends
+) -> None:
+    """End a member whose state after a `step` is not finite or leaves `bound`."""
     largest = np.abs(z[:, lane]).max()
     finite = largest < np.inf
     if finite and largest * np.sqrt(np.sum((z[:, lane] / largest) ** 2)) <= bound:
         return  # only its square is too large
+    i, place = divmod(step + 1 if finite else step, substeps)
+    between = place / substeps * (t[i + 1] - t[i]) if place > 0 else 0.0
     ends.code[lane] = LEFT_BOUND if finite else NOT_FINITE
-    ends.time[lane] = t[i + 1] if finite else t[i]
-    ends.n_steps[lane] += i + 1
+    ends.time[lane] = t[i] + between
+    ends.n_steps[lane] += step + 1
     z[:, lane] = np.nan
     if not finite:
         last[:, lane] = np.nan
@@ -271,17 +309,22 @@ def adapt(
         then = np.where(n_left == 1, limit, now + h)
         due = accepted & (row <= end) & (t[kink] <= then)
         while due.any():
-            place = (t[kink] - now) / np.where(due, h, 1.0)
-            interpolate(out, np.flatnonzero(due), row, place, z, h, slopes)
+            place, which = (t[kink] - now) / np.where(due, h, 1.0), np.flatnonzero(due)
+            interpolate(out, which, row, place, z, h, slopes)
+            for lane in which:
+                if norm(out[lane, row[lane]], rank) > bound:
+                    ends.code[lane], ends.time[lane] = LEFT_BOUND, t[row[lane]]
             row += due
             kink = np.minimum(row, end)
-            due = due & (row <= end) & (t[kink] <= then)
+            due = due & (ends.code == COMPLETED) & (row <= end) & (t[kink] <= then)
         for lane in np.flatnonzero(alive):
             step[lane] = h[lane] * growth[lane]
             ends.n_steps[lane] += 1
             if accepted[lane]:
                 now[lane], size[lane] = then[lane], later_size[lane]
             alive[lane] = False
+            if ends.code[lane] != COMPLETED:
+                continue
             if accepted[lane] and size[lane] > bound:
                 ends.code[lane] = LEFT_BOUND
             elif now[lane] >= t[-1]:

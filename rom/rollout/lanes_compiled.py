@@ -14,8 +14,8 @@ from numba.extending import overload, register_jitable
 from numpy.typing import NDArray
 
 from rom.rollout import lanes
-from rom.rollout.steppers import DOPRI_DENSE, compiled
-from rom.rollout.terms import INLINE, JIT
+from rom.rollout.steppers import DOPRI_DENSE, compiled, norm
+from rom.rollout.terms import INLINE, JIT, Terms
 from rom.rollout.vectors import (
     BLOCK,
     WIDTH,
@@ -62,45 +62,94 @@ def _values_of(model: Any, n_variables: Any, n_lanes: Any) -> Callable[..., Arra
 @overload(lanes.slope, jit_options=INLINE)
 def _slope(model: Any, values: Any, slopes: Any, s: Any) -> Callable[..., None]:
     def evaluate(model: Any, values: Any, slopes: Any, s: Any) -> None:
-        left, right, full, first, place, last, coef = model
-        rank, n_full, formed = slopes.shape[1], full.shape[1], len(values) - len(left)
-        row, n_blocked, one = s * rank, rank - rank % 4, formed - 1
-        for begin in range(0, n_full, CHUNK):
-            end = min(begin + CHUNK, n_full)
-            for i in range(0, n_blocked, 4):  # four targets at a time: a fourth of the reading
-                p, q, v, w = spread(0.0), spread(0.0), spread(0.0), spread(0.0)
-                if begin > 0:
-                    p, q = load(slopes, row + i), load(slopes, row + i + 1)
-                    v, w = load(slopes, row + i + 2), load(slopes, row + i + 3)
-                for k in range(begin, end):
-                    if i == 0 and k >= formed:
-                        form(values, k, left[k - formed], right[k - formed])
-                    x = load(values, k)
-                    p, q = plus_product(p, x, full[i, k]), plus_product(q, x, full[i + 1, k])
-                    v, w = plus_product(v, x, full[i + 2, k]), plus_product(w, x, full[i + 3, k])
-                store(slopes, row + i, p)
-                store(slopes, row + i + 1, q)
-                store(slopes, row + i + 2, v)
-                store(slopes, row + i + 3, w)
-            for i in range(n_blocked, rank):
-                total = load(slopes, row + i) if begin > 0 else spread(0.0)
-                for k in range(begin, end):
-                    if i == 0 and k >= formed:
-                        form(values, k, left[k - formed], right[k - formed])
-                    total = plus_product(total, load(values, k), full[i, k])
-                store(slopes, row + i, total)
-        for k in range(max(n_full, formed), len(values)):
-            form(values, k, left[k - formed], right[k - formed])
-        for i in range(rank if len(coef) or not n_full else 0):
-            total = load(slopes, row + i) if n_full else spread(0.0)
-            for k in range(first[i], first[i + 1]):
-                part = load(values, place[k])
-                if last[k] != one:
-                    part = product(part, load(values, last[k]))
-                total = plus_product(total, part, coef[k])
-            store(slopes, row + i, total)
+        rank = slopes.shape[1]
+        prepare(model, values, slopes, s * rank, rank)
+        for i in range(rank if len(model.coef) or not model.full.shape[1] else 0):
+            store(slopes, s * rank + i, target(model, values, slopes, s * rank, i))
 
     return evaluate
+
+
+@overload(lanes.advance, jit_options=INLINE)
+def _advance(
+    model: Any, values: Any, then: Any, z: Any, later: Any, h: Any, part: Any, w: Any
+) -> Callable[..., None]:
+    def stage(
+        model: Any, values: Any, then: Any, z: Any, later: Any, h: Any, part: Any, w: Any
+    ) -> None:
+        rank, way, share = len(z), product(load(h, 0), part), product(load(h, 0), w)
+        prepare(model, values, then, 0, rank)
+        for i in range(rank):
+            slope = target(model, values, then, 0, i)
+            store(then, i, plus_product(load(z, i), way, slope))
+            store(later, i, plus_product(load(later, i), share, slope))
+
+    return stage
+
+
+@overload(lanes.finish, jit_options=INLINE)
+def _finish(model: Any, values: Any, z: Any, later: Any, h: Any, w: Any) -> Callable[..., None]:
+    def stage(model: Any, values: Any, z: Any, later: Any, h: Any, w: Any) -> None:
+        rank, share = len(z), product(load(h, 0), w)
+        prepare(model, values, z, 0, rank)
+        for i in range(rank):
+            store(z, i, plus_product(load(later, i), share, target(model, values, z, 0, i)))
+
+    return stage
+
+
+@register_jitable(**INLINE)
+def prepare(model: Terms, values: Array, sums: Array, row: int, rank: int) -> None:
+    """Form the products; from `row` on, set the `sums` of the full matrix, if there is one."""
+    left, right, full = model.left, model.right, model.full
+    n_full, formed, n_blocked = full.shape[1], len(values) - len(left), rank - rank % 4
+    for begin in range(0, n_full, CHUNK):
+        end = min(begin + CHUNK, n_full)
+        for i in range(0, n_blocked, 4):  # four targets at a time: a fourth of the reading
+            p, q, v, w = spread(0.0), spread(0.0), spread(0.0), spread(0.0)
+            if begin > 0:
+                p, q = load(sums, row + i), load(sums, row + i + 1)
+                v, w = load(sums, row + i + 2), load(sums, row + i + 3)
+            for k in range(begin, end):
+                if i == 0 and k >= formed:
+                    form(values, k, left[k - formed], right[k - formed])
+                x = load(values, k)
+                p, q = plus_product(p, x, full[i, k]), plus_product(q, x, full[i + 1, k])
+                v, w = plus_product(v, x, full[i + 2, k]), plus_product(w, x, full[i + 3, k])
+            store(sums, row + i, p)
+            store(sums, row + i + 1, q)
+            store(sums, row + i + 2, v)
+            store(sums, row + i + 3, w)
+        for i in range(n_blocked, rank):
+            total = load(sums, row + i) if begin > 0 else spread(0.0)
+            for k in range(begin, end):
+                if i == 0 and k >= formed:
+                    form(values, k, left[k - formed], right[k - formed])
+                total = plus_product(total, load(values, k), full[i, k])
+            store(sums, row + i, total)
+    for k in range(max(n_full, formed), len(values)):
+        form(values, k, left[k - formed], right[k - formed])
+
+
+@register_jitable(**INLINE)
+def target(model: Terms, values: Array, sums: Array, row: int, i: int) -> Any:
+    """Target `i`: its sum of the full matrix, if there is one, and its listed terms."""
+    first, place, last, coef = model.first, model.place, model.last, model.coef
+    one, end = len(values) - len(model.left) - 1, first[i + 1]
+    total = load(sums, row + i) if model.full.shape[1] else spread(0.0)
+    part = spread(0.0)
+    for k in range(first[i], end):
+        if place[k] == one:
+            part = plus_product(part, coef[k], 1.0)
+        else:
+            part = plus_product(part, load(values, place[k]), coef[k])
+        if k + 1 == end or last[k + 1] != last[k]:
+            if last[k] == one:
+                total = plus_product(part, total, 1.0)
+            else:
+                total = plus_product(total, part, load(values, last[k]))
+            part = spread(0.0)
+    return total
 
 
 @register_jitable(**INLINE)
@@ -122,16 +171,6 @@ def _combine(out: Any, z: Any, h: Any, weights: Any, slopes: Any) -> Callable[..
     return add
 
 
-@overload(lanes.follow, jit_options=INLINE)
-def _follow(out: Any, z: Any, h: Any, part: Any, slopes: Any, s: Any) -> Callable[..., None]:
-    def add(out: Any, z: Any, h: Any, part: Any, slopes: Any, s: Any) -> None:
-        rank, step = len(z), product(load(h, 0), part)
-        for j in range(rank):
-            store(out, j, plus_product(load(z, j), step, load(slopes, s * rank + j)))
-
-    return add
-
-
 @overload(lanes.size_of, jit_options=INLINE)
 def _size_of(z: Any) -> Callable[..., Array]:
     def size(z: Any) -> Array:
@@ -139,7 +178,12 @@ def _size_of(z: Any) -> Callable[..., Array]:
         for j in range(len(z)):
             total = plus_product(total, load(z, j), load(z, j))
         store(out, 0, total)
-        return np.sqrt(out)
+        for lane in range(WIDTH):
+            if 1e-250 < out[lane] < 1e250:
+                out[lane] = np.sqrt(out[lane])
+            else:
+                out[lane] = norm(z[:, lane], len(z))
+        return out
 
     return size
 
@@ -159,6 +203,17 @@ def _within(z: Any, limit: Any, squares: Any, code: Any) -> Callable[..., bool]:
         return n_beyond == 0
 
     return check
+
+
+@overload(lanes.begin, jit_options=INLINE)
+def _begin(values: Any, later: Any, z: Any) -> Callable[..., None]:
+    def copy(values: Any, later: Any, z: Any) -> None:
+        for j in range(len(z)):
+            state = load(z, j)
+            store(values, j, state)
+            store(later, j, state)
+
+    return copy
 
 
 @overload(lanes.hold, jit_options=INLINE)
@@ -225,6 +280,7 @@ def march(
     method: lanes.Chain,
     z: Array,
     t: Array,
+    substeps: int,
     u: Array,
     kicks: Array,
     bound: float,
@@ -240,7 +296,7 @@ def march(
             for j in range(len(z)):
                 for k in range(some.stop - first):
                     noise[i, j, k] = kicks[i, j, first + k]
-        _march(model, is_map, method, state, t, u, noise, bound, out[some], part)
+        _march(model, is_map, method, state, t, substeps, u, noise, bound, out[some], part)
         _put_back(z, ends, some, state, part)
 
 

@@ -38,6 +38,7 @@ class Job(NamedTuple):
     terms: Terms | None
     """Of the polynomial."""
     method: str
+    substeps: int
     t: Any
     grid: Grid
     u: Array
@@ -51,7 +52,8 @@ class Job(NamedTuple):
 class Part(NamedTuple):
     """The runs of some members."""
 
-    z: Array | None
+    z: Array
+    """States (n_members, n_time, rank); the first and the last alone where they are reduced."""
     code: NDArray[np.int64]
     t_end: Array
     n_steps: NDArray[np.int64]
@@ -63,13 +65,13 @@ def run_members(job: Job, z0: Array, first: int = 0, n_threads: int = N_THREADS)
 
     `first` is the place of the first of them in the whole ensemble, by which noise is drawn.
     """
-    z = None if job.reduce else np.empty((len(z0), len(job.grid), z0.shape[1]))
+    z = np.empty((len(z0), 2 if job.reduce else len(job.grid), z0.shape[1]))
     blocks = _blocks(len(z0), n_threads, compiled=job.polynomial is not None)
 
     def work(block: slice) -> tuple[Ends, tuple[Any, ...]]:
         members = range(first + block.start, first + block.stop)
         with np.errstate(all="ignore"):
-            return _run_block(job, z0[block], members, None if z is None else z[block])
+            return _run_block(job, z0[block], members, z[block])
 
     if n_threads > 1:
         uses_blas = job.terms is None or job.method not in ("map", "rk4", "dopri5")
@@ -109,14 +111,12 @@ def merged(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
     return total
 
 
-def _run_block(
-    job: Job, z0: Array, members: range, z: Array | None
-) -> tuple[Ends, tuple[Any, ...]]:
-    """Run some members side by side, stretch by stretch; write to `z`, or to reductions."""
+def _run_block(job: Job, z0: Array, members: range, z: Array) -> tuple[Ends, tuple[Any, ...]]:
+    """Run some members side by side, stretch by stretch; write to `z` and to reductions."""
     from rom.rollout import lanes
 
     n_members, rank = z0.shape
-    state = np.ascontiguousarray(z0.T)
+    state = np.array(z0.T, order="C")
     ends = lanes.Ends(
         np.zeros(n_members, np.int64),
         np.full(n_members, job.grid.ends[1]),
@@ -125,9 +125,9 @@ def _run_block(
     outside = np.flatnonzero(np.linalg.norm(z0, axis=1) > job.bound)
     ends.code[outside], ends.time[outside] = lanes.LEFT_BOUND, job.grid.ends[0]
     state[:, outside] = np.nan
-    reductions = tuple(deepcopy(r) for r in job.reduce)
+    reductions = tuple(r.begin(rank, job.grid.step) for r in job.reduce)
     advance = _advancing(job, n_members, members)
-    out = np.empty((n_members, 0, rank)) if z is None else z
+    out = np.empty((n_members, 0, rank)) if job.reduce else z
     for rows in _stretches(job, n_members, rank):
         begin, t = job.grid.stretch(rows)
         if out.shape[1] != len(rows):  # memory is slow to get: all stretches but the last share it
@@ -137,22 +137,24 @@ def _run_block(
         ends.time[running & (ends.code != lanes.COMPLETED)] += begin
         if rows.start == 0:
             out[outside, 0] = z0[outside]
-        if z is not None and out is not z:
+        if not job.reduce and out is not z:
             z[:, rows.start : rows.stop] = out
         for reduction in reductions:
             reduction.update(out[:, 1:] if rows.start else out)
+    if job.reduce:
+        z[:, 0], z[:, 1] = z0, out[:, -1]
     return ends, reductions
 
 
 def _stretches(job: Job, n_members: int, rank: int) -> Iterator[range]:
     """Rows of the times that are run at once; each stretch begins with the last of the one before.
 
-    Without a reduction all at once, unless there is noise, which takes as much room as the states.
+    Without a reduction all at once, unless there is noise, which takes as much room as its steps.
     """
     n_time = len(job.grid)
     most = n_time
     if job.reduce or job.noise is not None:
-        most = max(2, BUFFER // (8 * n_members * rank))
+        most = max(2, BUFFER // (8 * n_members * rank * (1 if job.noise is None else job.substeps)))
     for start in range(0, max(1, n_time - 1), max(1, most - 1)):
         yield range(start, min(start + most, n_time))
 
@@ -183,10 +185,11 @@ def _advancing(job: Job, n_members: int, members: range) -> Advance:
     def march(z: Array, t: Array, u: Array, out: Array, ends: Ends) -> None:
         noise, is_map = np.zeros((0, *z.shape)), job.method == "map"
         if job.noise is not None and len(t) > 1:
-            root = job.noise.noise_root(u[:-1] if u.shape[1] else None)
-            steps = np.ones(len(t) - 1) if is_map else np.diff(t)
-            noise = kicks.draw(generators, root, steps)
-        loops.march(model, is_map, method, z, t, u, noise, job.bound, out, ends)
+            _, inputs = run.with_substeps(t, u, job.substeps)
+            root = job.noise.noise_root(inputs[:-1] if u.shape[1] else None)
+            steps = np.ones(len(t) - 1) if is_map else np.diff(t) / job.substeps
+            noise = kicks.draw(generators, root, np.repeat(steps, job.substeps))
+        loops.march(model, is_map, method, z, t, job.substeps, u, noise, job.bound, out, ends)
 
     return march
 
@@ -213,7 +216,7 @@ def _one_by_one(job: Job) -> Advance:
         for lane in np.flatnonzero(ends.code == 0):
             one = run.rollout(
                 job.dynamics, z[:, lane], t, u=inputs, stepper=job.method,  # type: ignore[arg-type]
-                bound=job.bound, throw=False,
+                substeps=job.substeps, bound=job.bound, throw=False,
             )  # fmt: skip
             out[lane], z[:, lane] = one.z, one.z[-1]
             ends.code[lane] = codes.index(one.status)

@@ -1,6 +1,6 @@
 """What long runs leave behind when their states are not kept: sums that can be added up.
 
-A reduction is made empty, is given the states of some members stretch by stretch by ``update``,
+A reduction begins empty, is given the states of some members stretch by stretch by ``update``,
 and takes in another of its kind by ``merge``, so that runs of any length, on any number of
 machines, end in one small object.
 """
@@ -8,7 +8,7 @@ machines, end in one small object.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -16,11 +16,20 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.fft import rfft, rfftfreq
 from scipy.signal import get_window
 
+from rom.data.trajectory import EVEN_RTOL
+
 Array = NDArray[np.float64]
 
 
+@runtime_checkable
 class Reduction(Protocol):
     """A small object that sums up states; :func:`rom.rollout.ensemble.ensemble` works on copies."""
+
+    def begin(self, rank: int, dt: float) -> Self:
+        """Return an empty one of its kind for new members, or refuse their states.
+
+        They have `rank` coordinates and are `dt` apart in time, or NaN where that varies.
+        """
 
     def update(self, z: Array) -> None:
         """Take in the next states (n_members, n_time, rank) of the same members.
@@ -29,7 +38,7 @@ class Reduction(Protocol):
         """
 
     def merge(self, other: Self) -> None:
-        """Take in all that `other`, of other members, has taken in."""
+        """Take in all that `other`, of other members, has taken in; either may be empty."""
 
 
 class Moments:
@@ -62,6 +71,12 @@ class Moments:
         self._third: Array = np.zeros(0)
         self._fourth: Array = np.zeros(0)
 
+    def begin(self, rank: int, dt: float) -> Moments:
+        """Return empty moments, for as many coordinates as these have if they hold states."""
+        if self.n:
+            _check_alike("rank", len(self.mean), rank)
+        return Moments()
+
     def update(self, z: Array) -> None:
         """Take in states (n_members, n_time, rank)."""
         columns, new = _finite_columns(z), Moments()
@@ -81,6 +96,7 @@ class Moments:
             if other.n:
                 self.__dict__.update(other.__dict__)
             return
+        _check_alike("rank", len(self.mean), len(other.mean))
         n, a, b = self.n + other.n, self.n, other.n
         d, ab = other.mean - self.mean, a * b / n
         ours, theirs = np.diag(self._second), np.diag(other._second)
@@ -145,6 +161,11 @@ class Histogram:
         self.edges = _edges(low, high, n_bins)
         self._counts = np.zeros((len(self.edges), n_bins + 2), np.int64)
 
+    def begin(self, rank: int, dt: float) -> Histogram:
+        """Return a histogram of the same bins that is empty."""
+        _check_rank(self.edges, rank)
+        return Histogram(*_bins(self.edges))
+
     def update(self, z: Array) -> None:
         """Take in states (n_members, n_time, rank)."""
         for counts, places in zip(self._counts, _places(z, self.edges), strict=True):
@@ -152,6 +173,7 @@ class Histogram:
 
     def merge(self, other: Histogram) -> None:
         """Take in the states of `other`, which has the same bins."""
+        _check_alike("low, high and n_bins", _bins(self.edges), _bins(other.edges))
         self._counts += other._counts
 
     @property
@@ -198,8 +220,13 @@ class JointHistogram:
         pairs: Sequence[tuple[int, int]] = ((0, 1),),
     ) -> None:
         self.edges = _edges(low, high, n_bins)
-        self.pairs = np.array(pairs, dtype=np.intp).reshape(-1, 2)
+        self.pairs = _pairs(pairs, len(self.edges))
         self._counts = np.zeros((len(self.pairs), n_bins + 2, n_bins + 2), np.int64)
+
+    def begin(self, rank: int, dt: float) -> JointHistogram:
+        """Return a histogram of the same bins and pairs that is empty."""
+        _check_rank(self.edges, rank)
+        return JointHistogram(*_bins(self.edges), pairs=self.pairs.tolist())
 
     def update(self, z: Array) -> None:
         """Take in states (n_members, n_time, rank)."""
@@ -209,7 +236,9 @@ class JointHistogram:
             counts += flat.reshape(width, width)
 
     def merge(self, other: JointHistogram) -> None:
-        """Take in the states of `other`, which has the same bins."""
+        """Take in the states of `other`, which has the same bins and pairs."""
+        _check_alike("low, high and n_bins", _bins(self.edges), _bins(other.edges))
+        _check_alike("pairs", self.pairs.tolist(), other.pairs.tolist())
         self._counts += other._counts
 
     @property
@@ -256,6 +285,17 @@ class Spectrum:
         self._sum: Array = np.zeros(0)
         self._rest: Array | None = None
 
+    def begin(self, rank: int, dt: float) -> Spectrum:
+        """Return a spectrum of segments as long that is empty, if `dt` is that of this one."""
+        if not abs(dt - self.dt) <= EVEN_RTOL * self.dt:
+            raise ValueError(
+                f"A spectrum with dt={self.dt:g} needs output times that far apart, but "
+                + (f"their step is {dt:g}." if dt > 0 else "they have no even step.")
+            )
+        if self.n:
+            _check_alike("rank", len(self._sum), rank)
+        return Spectrum(self.n_segment, self.dt)
+
     def update(self, z: Array) -> None:
         """Take in the next states (n_members, n_time, rank) of the same members."""
         rows = z.swapaxes(1, 2)
@@ -280,6 +320,9 @@ class Spectrum:
 
     def merge(self, other: Spectrum) -> None:
         """Take in the segments of `other`, which are as long."""
+        _check_alike("n_segment and dt", (self.n_segment, self.dt), (other.n_segment, other.dt))
+        if self.n and other.n:
+            _check_alike("rank", len(self._sum), len(other._sum))
         if other.n:
             self._sum = other._sum if not self.n else self._sum + other._sum
             self.n += other.n
@@ -292,6 +335,11 @@ class Spectrum:
     @property
     def power(self) -> Array:
         """Power by unit of frequency (rank, n_segment / 2 + 1): it integrates to the variance."""
+        if not self.n:
+            raise ValueError(
+                f"A spectrum needs a whole segment, {self.n_segment} states of one member, but "
+                "there has been none."
+            )
         return self._sum / self.n
 
 
@@ -304,16 +352,46 @@ def _finite_columns(z: Array) -> Array:
 
 def _edges(low: ArrayLike, high: ArrayLike, n_bins: int) -> Array:
     low, high = np.atleast_1d(np.asarray(low, float)), np.atleast_1d(np.asarray(high, float))
-    if low.shape != high.shape or low.ndim != 1 or not np.all(low < high) or n_bins < 1:
+    fit = low.ndim == 1 and low.shape == high.shape and n_bins >= 1
+    if not fit or not np.all((-np.inf < low) & (low < high) & (high < np.inf)):
         raise ValueError(
-            f"Bins need low < high for each coordinate and n_bins >= 1, but low={low.tolist()}, "
-            f"high={high.tolist()}, n_bins={n_bins}."
+            "Bins need finite low < high for each coordinate and n_bins >= 1, but "
+            f"low={low.tolist()}, high={high.tolist()}, n_bins={n_bins}."
         )
     return np.linspace(low, high, n_bins + 1, axis=1)
 
 
+def _bins(edges: Array) -> tuple[list[float], list[float], int]:
+    """What they were made of: `low`, `high` and `n_bins`."""
+    return edges[:, 0].tolist(), edges[:, -1].tolist(), edges.shape[1] - 1
+
+
+def _pairs(pairs: Sequence[tuple[int, int]], rank: int) -> NDArray[np.intp]:
+    places = np.atleast_2d(pairs)
+    if places.shape[1:] != (2,) or not np.isin(places, np.arange(rank)).all():
+        raise ValueError(
+            f"pairs must be pairs of coordinates from 0 to {rank - 1}, as low and high hold "
+            f"{rank}, but pairs={pairs}."
+        )
+    return places.astype(np.intp)
+
+
+def _check_rank(edges: Array, rank: int) -> None:
+    if len(edges) != rank:
+        raise ValueError(
+            f"low and high must hold {rank} values each, one for each coordinate of the states, "
+            f"but they hold {len(edges)}."
+        )
+
+
+def _check_alike(what: str, ours: object, theirs: object) -> None:
+    if ours != theirs:
+        raise ValueError(f"Only sums of the same {what} add up, but there are {ours} and {theirs}.")
+
+
 def _places(z: Array, edges: Array) -> NDArray[np.intp]:
     """The bin of each coordinate (rank, n_states) from 1, with 0 below and n_bins + 1 above."""
+    _check_rank(edges, z.shape[-1])
     columns, n_bins = _finite_columns(z), edges.shape[1] - 1
     columns -= edges[:, :1]
     columns *= n_bins / (edges[:, -1:] - edges[:, :1])

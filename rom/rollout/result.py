@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +37,10 @@ class Status(Enum):
         "closer output times, fit with more ridge or a smaller rank, or use stepper='rk4'."
     )
     TOO_MANY_STEPS = (
-        "The step budget is spent: the model is stiff, with rates far faster than the output "
-        "times. Fit with more ridge or a smaller rank, roll out over a shorter time, or use "
-        "stepper='exponential' (stiff linear terms) or 'midpoint'."
+        "The step budget is spent: it grows with the output times, and the model is far faster "
+        "than they are. Give closer output times or a shorter time; if the model is stiff, fit "
+        "with more ridge or a smaller rank, or use stepper='exponential' (stiff linear terms) or "
+        "'midpoint'."
     )
 
 
@@ -60,9 +62,9 @@ class Rollout:
     """
 
     t: NDArray[np.float64]
-    """Output times (n_time,)."""
+    """Output times (n_time,); the first and the last alone where the states were reduced."""
     z: NDArray[np.float64]
-    """States (n_time, rank) at the output times."""
+    """States (n_time, rank) at these times."""
     status: Status
     """How it ended; ``status.value`` says what to try."""
     t_end: float
@@ -71,6 +73,8 @@ class Rollout:
     """Norm past which the rollout is ended."""
     n_steps: int
     """Steps tried, those rejected by the error control included."""
+    reduced: tuple[Any, ...] = ()
+    """The reductions that were asked for, of all states."""
 
     def __str__(self) -> str:
         """One line: where it ended and why."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +15,9 @@ from rom.base import Dynamics, HasPolynomial, Polynomial
 from rom.data.trajectory import EVEN_RTOL, even_step
 from rom.rollout.noise import draw_kicks, noise_root
 from rom.rollout.result import Rollout, RolloutError, Status
+
+if TYPE_CHECKING:
+    from rom.rollout.reduce import Reduction
 
 Stepper = Literal[
     "auto", "dopri5", "dop853", "rk4", "midpoint", "exponential", "euler_maruyama", "map"
@@ -33,11 +38,13 @@ STEPS_PYTHON, PER_OUTPUT_PYTHON = 10_000, 10
 def rollout(
     dynamics: Dynamics,
     z0: ArrayLike,
-    t: ArrayLike,
+    t: Any,
     *,
     u: ArrayLike | None = None,
     stepper: Stepper = "auto",
+    substeps: int = 1,
     bound: float | None = None,
+    reduce: Sequence[Reduction] = (),
     throw: bool = True,
     random_state: int | np.random.RandomState | None = None,
 ) -> Rollout:
@@ -60,7 +67,7 @@ def rollout(
         Inputs at the output times: linear in between (continuous) or held (discrete).
     stepper : str, default "auto"
         "dopri5" [1]_, "dop853" [2]_ and "exponential" are adaptive, to a relative error of 1e-8
-        per step; the others take one step per output interval. "dop853", of order 8, takes some
+        per step; the others take steps of fixed length. "dop853", of order 8, takes some
         half of the evaluations of "dopri5", of order 5, where the model is smooth and steps need
         not end on kinks of the inputs. "rk4" is the classical Runge-Kutta method. "midpoint",
         the implicit midpoint rule [3]_, has order 2 and keeps quadratic invariants, such as the
@@ -69,9 +76,14 @@ def rollout(
         :class:`rom.LinearInverseModel`, which the others leave out. "map" is for discrete models.
         "auto" is "map", or "exponential" where the linear part alone would take "dopri5" more
         steps than its budget, or "dop853" for polynomials without inputs, or "dopri5".
+    substeps : int, default 1
+        Steps of "rk4", "midpoint" and "euler_maruyama" from each output time to the next.
     bound : float, optional
         Euclidean norm past which the rollout is ended; ``numpy.inf`` for none. By default
         ``dynamics.bound_``, 100 times the largest state in training.
+    reduce : sequence of Reduction, optional
+        As in :func:`rom.ensemble`: no states are kept but the first and the last, the memory
+        needed does not depend on the number of times, and even times may be described.
     throw : bool, default True
         Raise if the rollout ends early; otherwise only its status says so.
     random_state : int, RandomState or None, optional
@@ -114,6 +126,14 @@ def rollout(
     >>> early = rom.rollout(model, [1.0], [0.0, 0.5, 2.0], throw=False)
     >>> early.status.name, round(early.t_end, 2), early.z[:, 0].round(6)
     ('LEFT_BOUND', 1.0, array([ 1.,  2., nan]))
+
+    A long run that leaves its moments only:
+
+    >>> from rom.rollout.reduce import Moments
+    >>> decay = rom.OperatorInference.from_operators(A=[[-1.0]])
+    >>> run = rom.rollout(decay, [1.0], range(1000), reduce=[Moments()])
+    >>> run.reduced[0].n, run.t
+    (1000, array([  0., 999.]))
     """
     if not isinstance(dynamics, Dynamics):
         raise TypeError(
@@ -122,6 +142,12 @@ def rollout(
         )
     check_is_fitted(dynamics)
     z0 = _check_start(dynamics, z0)
+    if reduce:
+        result = _reduced(
+            dynamics, z0, t, stepper, u=u, substeps=substeps, bound=bound, reduce=reduce,
+            random_state=random_state,
+        )  # fmt: skip
+        return _thrown(result) if throw else result
     t = _check_output_times(dynamics, t)
     u = checks.check_inputs(u, len(t), n_inputs=dynamics.n_inputs_)
     u = np.zeros((len(t), 0)) if u is None else np.ascontiguousarray(u)
@@ -130,37 +156,84 @@ def rollout(
         raise ValueError(f"bound must be a positive number, but it is {bound}.")
     _check_targets(dynamics, z0, u[0])
     polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
-    method = _check_stepper(dynamics, stepper, polynomial, t)
+    method = _check_stepper(dynamics, stepper, polynomial, t[[0, -1]], len(t))
     if stepper == "auto":
-        method = _alone(method, polynomial, u)
+        method = _alone(method, polynomial, u.shape[1])
+    _check_substeps(method, substeps)
+    times, inputs = with_substeps(t, u, substeps)
     with np.errstate(all="ignore"):
-        z, code, t_end, n_steps = _run(dynamics, polynomial, method, z0, t, u, bound, random_state)
+        z, code, t_end, n_steps = _run(
+            dynamics, polynomial, method, z0, times, inputs, bound, random_state
+        )
     result = Rollout(
-        t=t, z=z, status=list(Status)[code], t_end=float(t_end), bound=bound, n_steps=int(n_steps)
-    )
-    if throw and result.status is not Status.COMPLETED:
+        t=t, z=np.ascontiguousarray(z[::substeps]), status=list(Status)[code],
+        t_end=float(t_end), bound=bound, n_steps=int(n_steps),
+    )  # fmt: skip
+    return _thrown(result) if throw else result
+
+
+def _thrown(result: Rollout) -> Rollout:
+    if result.status is not Status.COMPLETED:
         raise RolloutError(result)
     return result
 
 
-def method_of(dynamics: Dynamics, t: NDArray[np.float64]) -> str:
-    """The method that "auto" stands for in a rollout over the times `t`.
+def _reduced(
+    dynamics: Dynamics, z0: NDArray[np.float64], t: Any, stepper: Stepper, **options: Any
+) -> Rollout:
+    """A rollout of which reductions are left: an ensemble of one, by the method of a rollout."""
+    from rom.rollout.ensemble import ensemble  # its members run by this module
+    from rom.rollout.grid import grid_of
+
+    grid = grid_of(dynamics, t)
+    if stepper == "auto" and dynamics.time == "continuous":
+        stepper = method_of(dynamics, grid.ends, len(grid))
+    runs = ensemble(dynamics, z0[None], t, stepper=stepper, **options)
+    return Rollout(
+        t=grid.ends, z=runs.z[0], status=runs.status[0], t_end=float(runs.t_end[0]),
+        bound=runs.bound, n_steps=int(runs.n_steps[0]), reduced=runs.reduced,
+    )  # fmt: skip
+
+
+def with_substeps(
+    t: NDArray[np.float64], u: NDArray[np.float64], substeps: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Times and inputs, and those of equal steps between them.
+
+    Examples
+    --------
+    >>> times, inputs = with_substeps(np.array([0.0, 1.0, 3.0]), np.zeros((3, 0)), 2)
+    >>> times, inputs.shape
+    (array([0. , 0.5, 1. , 2. , 3. ]), (5, 0))
+    """
+    if substeps == 1:
+        return t, u
+    whole, part = np.divmod(np.arange(substeps * (len(t) - 1) + 1), substeps)
+    place, later = part / substeps, np.minimum(whole + 1, len(t) - 1)
+    return (
+        t[whole] + place * (t[later] - t[whole]),
+        u[whole] + place[:, None] * (u[later] - u[whole]),
+    )
+
+
+def method_of(dynamics: Dynamics, ends: NDArray[np.float64], n_times: int) -> Stepper:
+    """The method that "auto" stands for in a rollout over `n_times` between two times.
 
     Examples
     --------
     >>> import rom
     >>> decay = rom.OperatorInference.from_operators(A=[[-1.0]])
-    >>> method_of(decay, np.arange(3.0))
+    >>> method_of(decay, np.array([0.0, 2.0]), 3)
     'dop853'
     """
     polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
-    inputs = np.zeros((len(t), dynamics.n_inputs_))
-    return _alone(_check_stepper(dynamics, "auto", polynomial, t), polynomial, inputs)
+    method = _check_stepper(dynamics, "auto", polynomial, ends, n_times)
+    return _alone(method, polynomial, dynamics.n_inputs_)
 
 
-def _alone(method: str, polynomial: Polynomial | None, u: NDArray[np.float64]) -> str:
+def _alone(method: Stepper, polynomial: Polynomial | None, n_inputs: int) -> Stepper:
     """Order 8 where a model is smooth and without kinks; members of ensembles run faster by 5."""
-    return "dop853" if method == "dopri5" and polynomial is not None and not u.shape[1] else method
+    return "dop853" if method == "dopri5" and polynomial is not None and not n_inputs else method
 
 
 def _run(
@@ -252,14 +325,16 @@ def _check_output_times(dynamics: Dynamics, t: ArrayLike) -> NDArray[np.float64]
 
 def _check_stepper(
     dynamics: Dynamics,
-    stepper: str,
+    stepper: Any,
     polynomial: Polynomial | None,
-    t: NDArray[np.float64],
-) -> str:
-    allowed = {
+    ends: NDArray[np.float64],
+    n_outputs: int,
+) -> Stepper:
+    methods: dict[str, list[Stepper]] = {
         "continuous": ["dopri5", "dop853", "rk4", "midpoint", "exponential", "euler_maruyama"],
         "discrete": ["map"],
-    }[dynamics.time]
+    }
+    allowed = methods[dynamics.time]
     if stepper not in ["auto", *allowed]:
         raise ValueError(
             f"stepper must be one of {['auto', *allowed]} for a {dynamics.time} model, "
@@ -271,16 +346,27 @@ def _check_stepper(
             f"of this {type(dynamics).__name__} is not."
         )
     if stepper == "auto" and polynomial is not None and dynamics.time == "continuous":
-        return "exponential" if _is_stiff(polynomial, t) else "dopri5"
+        return "exponential" if _is_stiff(polynomial, ends, n_outputs) else "dopri5"
     return allowed[0] if stepper == "auto" else stepper
 
 
-def _is_stiff(polynomial: Polynomial, t: NDArray[np.float64]) -> bool:
+def _check_substeps(method: str, substeps: int) -> None:
+    fixed = ("rk4", "midpoint", "euler_maruyama")
+    if not isinstance(substeps, Integral) or substeps < 1:
+        raise ValueError(f"substeps must be a positive integer, but it is {substeps!r}.")
+    if substeps > 1 and method not in fixed:
+        raise ValueError(
+            f"substeps are for methods of fixed steps, {', '.join(fixed)}, but the method is "
+            f"{method!r} and substeps={substeps}."
+        )
+
+
+def _is_stiff(polynomial: Polynomial, ends: NDArray[np.float64], n_outputs: int) -> bool:
     """Whether the decay of the linear part alone would use up the budget of Dormand-Prince."""
     from rom.rollout.exponential import split
 
-    linear = split(polynomial).linear * (t[-1] - t[0])
-    most = STABLE * _budget(polynomial, len(t))
+    linear = split(polynomial).linear * (ends[1] - ends[0])
+    most = STABLE * _budget(polynomial, n_outputs)
     if not most < np.linalg.norm(linear) < np.inf:  # no eigenvalue is larger than the norm
         return False
     return bool(-np.linalg.eigvals(linear).real.min() > most)

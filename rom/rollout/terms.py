@@ -38,7 +38,8 @@ class Terms(NamedTuple):
 
     Its *values* are the state, the inputs, the number 1, and products of two earlier values each.
     A target is the sum of a row of the full matrix times the first values, and of its listed
-    coefficients times two values each: the last factor of the term, and the product of the others.
+    coefficients times two values each: one factor of the term, and the product of the others.
+    Terms of a target with that factor in common stand together: loops multiply by it once.
     """
 
     left: Places
@@ -52,7 +53,7 @@ class Terms(NamedTuple):
     place: Places
     """One value that each listed coefficient multiplies (n_listed,)."""
     last: Places
-    """The other one, a variable; the number 1 where a term is one variable or none."""
+    """The other one, a variable or the number 1."""
     coef: Array
     """Listed coefficients (n_listed,), target by target."""
 
@@ -60,58 +61,75 @@ class Terms(NamedTuple):
 def terms_of(polynomial: Polynomial) -> Terms:
     """The terms of a polynomial that any target has."""
     used = np.any(polynomial.coef != 0, axis=0)
-    exponents = polynomial.exponents[used]
-    places = _products(exponents)[2]
+    factors, one = _factors(polynomial.exponents[used]), polynomial.exponents.shape[1]
+    places = _products(factors, one)[2]
     order = np.argsort(places)
-    exponents, coef = exponents[order], polynomial.coef[:, used][:, order]
+    factors, coef = factors[order], polynomial.coef[:, used][:, order]
     n_terms = _cheapest(places[order], coef)
-    last = _last_factor(exponents[n_terms:])
-    exponents[n_terms:] -= np.arange(exponents.shape[1]) == last[:, None]
-    left, right, places = _products(exponents)
+    target, term = np.nonzero(coef[:, n_terms:])
+    listed = coef[target, n_terms + term]
+    last, rest = _taken_out(target, factors[n_terms + term], one, len(coef))
+    order = np.lexsort(((last + 1) % (one + 1), target))  # terms with a common factor together
+    target, listed, last, rest = target[order], listed[order], last[order], rest[order]
+    left, right, places = _products(np.concatenate([factors[:n_terms], rest]), one)
     full = np.zeros((len(coef), int(places[:n_terms].max(initial=-1)) + 1))
     np.add.at(full.T, places[:n_terms], coef[:, :n_terms].T)  # a term may be there twice
-    place = places[n_terms:]
-    alone = place == exponents.shape[1]  # a variable times 1, which loops leave out
-    place[alone], last[alone] = last[alone], place[alone]
-    target, term = np.nonzero(coef[:, n_terms:])
     return Terms(
         left=left.astype(np.uint32),
         right=right.astype(np.uint32),
         full=full,
         first=np.searchsorted(target, np.arange(len(coef) + 1)).astype(np.uint32),
-        place=place[term].astype(np.uint32),
-        last=last[term].astype(np.uint32),
-        coef=np.ascontiguousarray(coef[target, n_terms + term], dtype=np.float64),
+        place=places[n_terms:].astype(np.uint32),
+        last=last.astype(np.uint32),
+        coef=listed.astype(np.float64),
     )
 
 
-def _last_factor(exponents: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The last variable of each term, or the place of the number 1."""
-    n_variables = exponents.shape[1]
-    return np.max(np.where(exponents > 0, np.arange(n_variables), -1), axis=1, initial=-1) % (
-        n_variables + 1
-    )
+def _factors(exponents: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The variables of each term (n_terms, largest degree), as often as their powers, then 1s."""
+    degree = exponents.sum(axis=1)
+    term, variable = np.nonzero(exponents)
+    power = exponents[term, variable]
+    factors = np.full((len(exponents), max(1, degree.max(initial=0))), exponents.shape[1])
+    factors[np.arange(factors.shape[1]) < degree[:, None]] = np.repeat(variable, power)
+    return factors
 
 
-def _products(exponents: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+def _taken_out(
+    target: NDArray[np.int64], factors: NDArray[np.int64], one: int, rank: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """One factor of each term, the one that most terms of its target have, and the others.
+
+    A term of one variable keeps it, unless it is taken out of products of that target too.
+    """
+    rows, several = np.arange(len(factors)), factors[:, 1:2].min(axis=1, initial=one) < one
+    once = (np.diff(factors, prepend=-1, axis=1) > 0) & (factors < one)
+    count = np.zeros((rank, one + 1), np.int64)
+    np.add.at(count, (target[:, None], factors), once)
+    best = np.argmax(np.where(once, count[target[:, None], factors], 0), axis=1)
+    taken = factors[rows, best]
+    shared = np.zeros((rank, one + 1), np.bool_)
+    shared[target[several], taken[several]] = True
+    out = several | shared[target, taken]
+    rest = factors.copy()
+    rest[rows[out], best[out]] = one
+    return np.where(out, taken, one), np.sort(rest, axis=1)
+
+
+def _products(factors: NDArray[np.int64], one: int) -> tuple[NDArray[np.int64], ...]:
     """The factors of all products needed, and the place of the value that each term is.
 
     A product of n variables is that of the first n - 1, which others may share, and the last.
     """
-    n_variables = exponents.shape[1]
-    degree = exponents.sum(axis=1)
-    term, variable = np.nonzero(exponents)
-    factor = np.append(np.repeat(variable, exponents[term, variable]), n_variables)
-    first = np.cumsum(degree) - degree
-    place = np.where(degree > 0, factor[first], n_variables)
+    place = factors[:, 0].copy()
     left, right = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    n_values = n_variables + 1
-    for j in range(1, int(degree.max(initial=0))):
-        longer = np.flatnonzero(degree > j)
-        pairs = place[longer] * n_variables + factor[first[longer] + j]
+    n_values = one + 1
+    for factor in factors.T[1:]:
+        longer = np.flatnonzero(factor < one)
+        pairs = place[longer] * one + factor[longer]
         new, which = np.unique(pairs, return_inverse=True)
-        left.append(new // n_variables)
-        right.append(new % n_variables)
+        left.append(new // one)
+        right.append(new % one)
         place[longer] = n_values + which
         n_values += len(new)
     return np.concatenate(left), np.concatenate(right), place

@@ -5,6 +5,7 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
+import rom
 from rom.base import Polynomial
 from rom.rollout import exponential as method
 from rom.rollout import steppers, terms
@@ -126,3 +127,16 @@ def test_a_run_ends_at_the_bound_at_a_pole_and_by_its_budget():
     z, status, t_end, n_steps = run(square, np.ones(1), t, TIGHT, max_steps=30)
     assert (status, n_steps) == (steppers.TOO_MANY_STEPS, 30)
     np.testing.assert_array_equal(np.isfinite(z[:, 0]), t <= t_end)
+
+
+@pytest.mark.parametrize("square", [0.0, 1e-300])
+def test_overflow_is_not_completed(square):
+    """The linear part carries the state beyond all numbers, alone without any error."""
+    H = [[0, 0, 0], [0, 0, square]]
+    model = rom.OperatorInference.from_operators(A=[[-1e7, 0], [0, 2.0]], H=H)
+    t = np.linspace(0, 500, 11)
+    run = rom.rollout(model, [1.0, 1.0], t, stepper="exponential", bound=np.inf, throw=False)
+    assert run.status.name == "NOT_FINITE"
+    np.testing.assert_array_equal(np.isfinite(run.z).all(axis=1), t <= run.t_end)
+    largest = 1 + 2 / square if square else np.finfo(float).max  # z' = 2 z + square z²
+    np.testing.assert_allclose(run.t_end, np.log(largest) / 2, rtol=1e-3)

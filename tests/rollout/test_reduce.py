@@ -134,7 +134,11 @@ def test_a_spectrum_integrates_to_the_variance_of_noise():
     [
         (lambda: Histogram([0.0], [0.0]), "low < high"),
         (lambda: Histogram([0.0], [1.0, 2.0]), "low < high"),
+        (lambda: Histogram([-np.inf], [np.inf]), "finite low < high.*-inf"),
         (lambda: JointHistogram([0.0], [1.0], 0), "n_bins >= 1"),
+        (lambda: JointHistogram([0.0], [1.0], pairs=[(0, 2)]), r"from 0 to 0.*hold 1.*\(0, 2\)"),
+        (lambda: JointHistogram(LOW, HIGH, pairs=[(0, -1)]), r"from 0 to 1.*\(0, -1\)"),
+        (lambda: JointHistogram(LOW, HIGH, pairs=[(0, 1, 1)]), "pairs of coordinates"),
         (lambda: Spectrum(31, 0.1), "even number"),
         (lambda: Spectrum(32, 0.0), "positive time"),
     ],
@@ -142,3 +146,53 @@ def test_a_spectrum_integrates_to_the_variance_of_noise():
 def test_bad_bins_and_segments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kind", MAKE)
+def test_what_begins_is_empty_and_of_the_same_kind(kind):
+    z, full = states(), taken_in(MAKE[kind], states())
+    empty = full.begin(2, 0.1)
+    before = figures(full).copy()
+    empty.update(z)
+    np.testing.assert_array_equal(figures(empty), before)
+    np.testing.assert_array_equal(figures(full), before)
+
+
+def spectrum_of(z, *parameters):
+    spectrum = Spectrum(*parameters)
+    spectrum.update(z)
+    return spectrum
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "message"),
+    [
+        (Histogram(LOW, HIGH, 7), Histogram(LOW, [2.0, 4.0], 7), r"low.*3\.0\], 7.*4\.0\], 7"),
+        (Histogram(LOW, HIGH, 7), Histogram(LOW, HIGH, 8), "n_bins"),
+        (JointHistogram(LOW, HIGH, 7), JointHistogram([-3.0, -1.0], HIGH, 7), "low"),
+        (
+            JointHistogram(LOW, HIGH),
+            JointHistogram(LOW, HIGH, pairs=[(1, 0)]),
+            r"pairs.*\[\[0, 1\]\] and \[\[1, 0\]\]",
+        ),
+        (Spectrum(32, 0.1), Spectrum(32, 0.2), r"dt.*\(32, 0\.1\) and \(32, 0\.2\)"),
+        (Spectrum(32, 0.1), Spectrum(64, 0.1), "n_segment"),
+        (spectrum_of(states(), 4, 0.1), spectrum_of(states()[..., :1], 4, 0.1), "rank.*2 and 1"),
+        (taken_in(Moments, states()), taken_in(Moments, states()[..., :1]), "rank.*2 and 1"),
+    ],
+)
+def test_only_what_is_alike_adds_up(one, other, message):
+    with pytest.raises(ValueError, match=message):
+        one.merge(other)
+
+
+@pytest.mark.parametrize("make", [Histogram, JointHistogram])
+def test_bins_want_the_coordinates_of_the_states(make):
+    for z in (states()[..., :1], np.concatenate([states(), states()], axis=2)):
+        with pytest.raises(ValueError, match=rf"{z.shape[2]} values each.* hold 2"):
+            make(LOW, HIGH).update(z)
+
+
+def test_no_segment_no_power():
+    with pytest.raises(ValueError, match="64 states of one member"):
+        spectrum_of(states(), 64, 0.1).power  # noqa: B018

@@ -12,9 +12,9 @@ import xarray as xr
 import rom
 from rom.base import Dynamics, Polynomial
 from rom.dynamics import season
-from rom.rollout import Status, kicks, lanes, members, steppers
+from rom.rollout import RolloutError, Status, kicks, lanes, members, steppers
 from rom.rollout.ensemble import _job, ensemble
-from rom.rollout.reduce import Histogram, Moments, Spectrum
+from rom.rollout.reduce import Histogram, JointHistogram, Moments, Spectrum
 
 LORENZ = Polynomial(
     np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1], [1, 1, 0]]),
@@ -87,6 +87,98 @@ def test_members_run_by_fixed_steps_as_they_would_alone(kind):
         assert (runs.t_end[i], runs.n_steps[i]) == (alone.t_end, alone.n_steps)
         np.testing.assert_allclose(runs.z[i], alone.z, rtol=1e-11, atol=1e-11)
     assert {status.name for status in runs.status} == {"COMPLETED", "LEFT_BOUND"}
+
+
+@pytest.mark.parametrize("kind", [Field, Compiled])
+@pytest.mark.parametrize("n_members", [2, 40])
+def test_substeps_are_steps_between_the_outputs(kind, n_members):
+    """A run of three steps to each output is a run of the short steps, of which outputs are left.
+
+    Members that leave the bound between outputs end there.
+    """
+    model, z0 = fitted(kind(lorenz, LORENZ)), starts()[3 : 3 + n_members]
+    t = np.linspace(0, 0.5, 61)
+    fine = ensemble(model, z0, t, stepper="rk4", bound=40.0)
+    runs = ensemble(model, z0, t[::3], stepper="rk4", substeps=3, bound=40.0)
+    np.testing.assert_allclose(runs.z, fine.z[:, ::3], rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(runs.t_end, fine.t_end, rtol=1e-14)
+    np.testing.assert_array_equal(runs.n_steps, fine.n_steps)
+    assert list(runs.status) == list(fine.status)
+    between = np.abs(fine.t_end[:, None] - t[::3]).min(axis=1) > 0.001
+    assert between.any() or n_members == 2
+    options = {"stepper": "rk4", "substeps": 3, "bound": 40.0}
+    for i, alone in assert_same_as_alone(runs, model, z0, t[::3], **options):
+        assert (runs.t_end[i], runs.n_steps[i]) == (pytest.approx(alone.t_end), alone.n_steps)
+
+
+def test_substeps_carry_inputs_and_noise():
+    """Inputs run straight between the outputs; noise has the variance of the time, 4 errors."""
+    terms = Polynomial(np.eye(2, dtype=np.int64), np.array([[-1.0, 1]]))
+    model = fitted(Compiled(lambda Z, u: u - Z, terms), 1, n_inputs=1)
+    t, z0 = np.linspace(0, 2, 5), np.ones((6, 1))
+    fine = np.linspace(0, 2, 41)
+    whole = ensemble(model, z0, fine, u=np.interp(fine, t, t**2)[:, None], stepper="rk4")
+    parts = ensemble(model, z0, t, u=t[:, None] ** 2, stepper="rk4", substeps=10)
+    np.testing.assert_allclose(parts.z, whole.z[:, ::10], rtol=1e-13)
+    n = 4000
+    options = {"stepper": "euler_maruyama", "substeps": 5, "random_state": 0}
+    runs = ensemble(noisy(), np.zeros((n, 2)), [0.0, 0.5, 1.0], **options)
+    step, covariance = np.eye(2) + 0.1 * noisy().L_, np.zeros((2, 2))
+    for _ in range(10):
+        covariance = step @ covariance @ step.T + 0.1 * noisy().Q_
+    error = np.abs(np.cov(runs.z[:, -1].T) - covariance)
+    deviation = np.sqrt(np.diag(covariance))
+    assert np.all(error < 4 * np.sqrt(2 / n) * np.outer(deviation, deviation))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"substeps": 0}, "positive integer, but it is 0"),
+        ({"substeps": 1.5}, "positive integer, but it is 1.5"),
+        ({"substeps": 2, "stepper": "dopri5"}, "'dopri5' and substeps=2"),
+    ],
+)
+def test_substeps_without_a_meaning_are_refused(options, message):
+    model = fitted(Compiled(lorenz, LORENZ))
+    for go in (ensemble, lambda m, z, t, **o: rom.rollout(m, z[0], t, **o)):
+        with pytest.raises(ValueError, match=message):
+            go(model, starts(5), [0.0, 1.0], **{"stepper": "rk4", **options})
+
+
+@pytest.mark.parametrize("kind", [Field, Compiled])
+def test_members_by_adaptive_steps_end_at_the_first_output_beyond_the_bound(kind):
+    """dz/dt = z² from 0.2 reaches 5 at t = 4.8, on an orbit that dense output follows."""
+    model = fitted(kind(lambda Z: Z**2, Polynomial(np.array([[2]]), np.array([[1.0]]))), 1)
+    t, z0 = np.linspace(0, 6, 60001), np.full((5, 1), 0.2)
+    runs = ensemble(model, z0, t, bound=5.0)
+    assert {status.name for status in runs.status} == {"LEFT_BOUND"}
+    np.testing.assert_allclose(runs.t_end, 4.8001, rtol=1e-12)
+    np.testing.assert_array_equal((runs.z > 5).sum(axis=(1, 2)), 1)
+    np.testing.assert_array_equal(np.isfinite(runs.z[:, :, 0]), t <= runs.t_end[:, None])
+
+
+@pytest.mark.parametrize("kind", [Field, Compiled])
+def test_adaptive_steps_follow_states_whose_squares_overflow(kind):
+    model = fitted(kind(lambda Z: 1000 * Z, Polynomial(np.array([[1]]), np.array([[1e3]]))), 1)
+    runs = ensemble(model, np.ones((5, 1)), np.linspace(0, 1, 11), bound=np.inf)
+    alone = rom.rollout(model, [1.0], np.linspace(0, 1, 11), bound=np.inf, throw=False)
+    assert {status.name for status in (*runs.status, alone.status)} == {"NOT_FINITE"}
+    np.testing.assert_allclose(runs.t_end, np.log(np.finfo(float).max) / 1000, atol=1e-2)
+
+
+def test_a_single_member_that_starts_outside_keeps_its_start():
+    model, z0 = fitted(Compiled(lorenz, LORENZ)), np.array([[150.0, 150, 150]])
+    runs = ensemble(model, z0, [0.0, 0.1], stepper="rk4")
+    np.testing.assert_array_equal(runs.z, [[[150.0] * 3, [np.nan] * 3]])
+
+
+def test_long_runs_that_are_not_stiff_stay_explicit():
+    """What counts as stiff is against the budget of all outputs, described or given."""
+    model = fitted(Compiled(lorenz, LORENZ))
+    for t in (range(0, 60_000, 3), np.arange(0, 60_000, 3.0)):
+        assert _job(model, t, None, "auto", 1, None, (), 0).method == "dopri5"
+    assert _job(model, [0.0, 60_000.0], None, "auto", 1, None, (), 0).method == "exponential"
 
 
 @pytest.mark.parametrize("kind", [Field, Compiled])
@@ -206,7 +298,7 @@ def test_noise_does_not_depend_on_threads_or_chunks(monkeypatch):
     model, t, z0 = noisy(), np.arange(30) * 0.1, np.zeros((100, 2))
     options = {"stepper": "euler_maruyama", "random_state": 3}
     runs = [ensemble(model, z0, t, **options).z]
-    job = _job(model, t, None, "euler_maruyama", None, (), 3)
+    job = _job(model, t, None, "euler_maruyama", 1, None, (), 3)
     runs += [members.run_members(job, z0, n_threads=n).z for n in (1, 3)]
     runs += [ensemble(model, da.from_array(z0, chunks=(64, 2)), t, **options).z.compute()]
     monkeypatch.setattr(members, "BUFFER", 4096)  # stretches of two or three times
@@ -290,6 +382,24 @@ def test_even_times_need_no_array(times):
     assert runs.t_end[0] == 38
 
 
+@pytest.mark.parametrize("stepper", ["auto", "rk4", "midpoint"])
+def test_a_rollout_can_be_reduced(stepper):
+    """Its states but the first and the last are left out; where it ends early it says so."""
+    model, t = fitted(Compiled(lorenz, LORENZ)), np.arange(200) * 0.01
+    whole = rom.rollout(model, [1.0, 2, 25], t, stepper=stepper)
+    moments = Moments()
+    run = rom.rollout(model, [1.0, 2, 25], t, stepper=stepper, reduce=[moments])
+    assert (run.status, run.t_end, run.n_steps) == (whole.status, whole.t_end, whole.n_steps)
+    np.testing.assert_array_equal(run.t, t[[0, -1]])
+    np.testing.assert_array_equal(run.z, whole.z[[0, -1]])
+    np.testing.assert_allclose(run.reduced[0].mean, whole.z.mean(axis=0), rtol=1e-12)
+    assert (run.reduced[0].n, moments.n) == (200, 0)
+    with pytest.raises(RolloutError, match="left the bound") as early:
+        rom.rollout(model, [1.0, 2, 25], t, stepper=stepper, reduce=[moments], bound=30.0)
+    assert np.isnan(early.value.rollout.z[1]).all()
+    assert 0 < early.value.rollout.reduced[0].n < 200
+
+
 @pytest.mark.parametrize("n_members", [1, 40])
 @pytest.mark.parametrize("stepper", ["rk4", "dopri5"])
 def test_reductions_are_those_of_the_states(monkeypatch, n_members, stepper):
@@ -303,7 +413,7 @@ def test_reductions_are_those_of_the_states(monkeypatch, n_members, stepper):
     for reduction in expected:
         reduction.update(z)
     moments, histogram, spectrum = runs.reduced
-    assert runs.z is None
+    np.testing.assert_allclose(runs.z, z[:, [0, -1]], rtol=1e-9 if stepper == "rk4" else 1e9)
     assert (moments.n, spectrum.n, make[0].n) == (expected[0].n, expected[2].n, 0)
     exact = stepper == "rk4"
     np.testing.assert_allclose(moments.mean, expected[0].mean, rtol=1e-10 if exact else 0.2)
@@ -396,6 +506,9 @@ def test_one_time_gives_the_starts_back():
         ([[1.0, 2, 3]], [0, 1], {"stepper": "noisy_map"}, "for a continuous model"),
         ([[1.0, 2, 3]], [0, 1], {"bound": -1}, "bound must be a positive"),
         (da.zeros((4, 2)), [0, 1], {}, r"shape is \(4, 2\)"),
+        (da.zeros((0, 3)), [0, 1], {}, r"shape is \(0, 3\)"),
+        ([[1.0, 2, 3]], range(10**19), {}, r"1e\+18 output times at most.*range\(0, 10+\)"),
+        ([[1.0, 2, 3]], range(2 * 10**18), {}, r"1e\+18 output times at most.*range\(0, 20+\)"),
     ],
 )
 def test_what_does_not_fit_is_refused(z0, t, options, message):
@@ -406,3 +519,88 @@ def test_what_does_not_fit_is_refused(z0, t, options, message):
 def test_it_wants_a_latent_model():
     with pytest.raises(TypeError, match="latent model"):
         ensemble(rom.POD(), [[1.0]], [0.0, 1.0])
+
+
+def test_times_without_a_length_are_refused():
+    with pytest.raises(TypeError, match=r"a length.*slice\(0, 10, 1\)"):
+        ensemble(fitted(Compiled(lorenz, LORENZ)), [[1.0, 2, 3]], slice(0, 10, 1))
+
+
+EVEN, BOUNDS = np.arange(100) * 0.1, ([-30.0] * 3, [60.0] * 3)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "t", "message"),
+    [
+        (Spectrum(64, 0.5), EVEN, r"dt=0\.5 .*step is 0\.1\."),
+        (Spectrum(64, 1.5), range(100), r"dt=1\.5 .*step is 1\."),
+        (Spectrum(64, 0.1), EVEN**1.01, "no even step"),
+        (Histogram([-30.0], [30.0]), EVEN, "3 values each.*hold 1"),
+        (Histogram([-30.0] * 2, [30.0] * 2), EVEN, "3 values each.*hold 2"),
+        (JointHistogram([-20.0] * 2, [20.0] * 2), EVEN, "3 values each.*hold 2"),
+    ],
+)
+@pytest.mark.parametrize("lazy", [False, True])
+def test_reductions_that_do_not_fit_are_refused_before_the_run(
+    monkeypatch, reduction, t, message, lazy
+):
+    monkeypatch.setattr(members, "_run_block", None)
+    z0 = da.ones((40, 3), chunks=(20, 3)) if lazy else np.ones((40, 3))
+    with pytest.raises(ValueError, match=message):
+        ensemble(fitted(Compiled(lorenz, LORENZ)), z0, t, reduce=[reduction])
+
+
+def test_sums_of_another_rank_are_refused_before_the_run():
+    moments, spectrum = Moments(), Spectrum(64, 0.1)
+    for reduction in (moments, spectrum):
+        reduction.update(np.random.default_rng(0).normal(size=(1, 100, 2)))
+        with pytest.raises(ValueError, match=r"rank.*2 and 3"):
+            ensemble(fitted(Compiled(lorenz, LORENZ)), np.ones((4, 3)), EVEN, reduce=[reduction])
+
+
+@pytest.mark.parametrize("reduce", [Moments(), [Moments], [Moments(), 3], None])
+def test_reduce_wants_a_sequence_of_reductions(reduce):
+    with pytest.raises(TypeError, match=r"sequence of reductions.*but it is .*(Moments|None)"):
+        ensemble(fitted(Compiled(lorenz, LORENZ)), np.ones((4, 3)), EVEN, reduce=reduce)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_earlier_sums_go_on_and_each_state_counts_once(lazy):
+    model, t = fitted(Compiled(lorenz, LORENZ)), np.arange(11) * 0.01
+    groups = starts(400, seed=1), starts(400, seed=2)
+    new, runs = [Moments(), Histogram(*BOUNDS), JointHistogram(*BOUNDS), Spectrum(4, 0.01)], []
+    earlier = new
+    for z0 in groups:
+        z0 = da.from_array(z0, chunks=(64, 3)) if lazy else z0
+        runs.append(ensemble(model, z0, t, stepper="rk4", reduce=earlier))
+        earlier = runs[-1].reduced
+    for z0, whole in zip((groups[0], np.vstack(groups)), runs, strict=True):
+        z = ensemble(model, z0, t, stepper="rk4").z
+        expected = [r.begin(3, 0.01) for r in new]
+        for reduction in expected:
+            reduction.update(z)
+        moments, histogram, joint, spectrum = whole.reduced
+        assert (moments.n, spectrum.n) == (np.isfinite(z[..., 0]).sum(), expected[3].n)
+        np.testing.assert_allclose(moments.kurtosis, expected[0].kurtosis)
+        np.testing.assert_array_equal(histogram.counts, expected[1].counts)
+        np.testing.assert_array_equal(joint.counts, expected[2].counts)
+        np.testing.assert_allclose(spectrum.power, expected[3].power)
+
+
+def test_a_bad_start_in_a_chunk_is_named_by_its_row_in_the_whole():
+    z0 = np.zeros((70, 3))
+    z0[50, 1] = np.nan
+    lazy = ensemble(fitted(Compiled(lorenz, LORENZ)), da.from_array(z0, chunks=(32, 3)), [0, 1])
+    with pytest.raises(ValueError, match=r"z0\[50, 1\] is nan"):
+        lazy.z.compute()
+
+
+def test_chunks_without_members_are_passed_over():
+    model, z0, t = fitted(Compiled(lorenz, LORENZ)), starts(8, seed=1), np.arange(5) * 0.01
+    lazy = da.from_array(z0, chunks=(2, 3))
+    chosen = lazy[lazy[:, 0] == z0[4, 0]].compute_chunk_sizes()
+    assert chosen.chunks[0] == (0, 0, 1, 0)
+    alone = ensemble(model, z0[4:5], t, stepper="rk4").z
+    np.testing.assert_allclose(ensemble(model, chosen, t, stepper="rk4").z.compute(), alone)
+    moments = ensemble(model, chosen, t, stepper="rk4", reduce=[Moments()]).reduced[0]
+    np.testing.assert_allclose(moments.mean, alone[0].mean(axis=0))

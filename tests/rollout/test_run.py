@@ -310,7 +310,8 @@ def test_a_map_takes_only_its_own_step():
 def test_the_package_is_the_function():
     assert callable(rom.rollout)
     assert list(inspect.signature(rom.rollout).parameters) == [
-        "dynamics", "z0", "t", "u", "stepper", "bound", "throw", "random_state",
+        "dynamics", "z0", "t", "u", "stepper", "substeps", "bound", "reduce", "throw",
+        "random_state",
     ]  # fmt: skip
     assert "Run a fitted latent model" in inspect.getdoc(rom.rollout)
     assert rom.rollout.Status is Status

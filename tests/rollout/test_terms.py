@@ -70,11 +70,17 @@ def test_terms_without_coefficients_are_left_out():
     np.testing.assert_array_equal(model.coef, [1, 2])
 
 
-def test_a_single_variable_is_multiplied_by_the_number_1_which_comes_last():
-    """Loops over lanes leave that product out."""
-    model = terms.terms_of(Polynomial(np.array([[1, 0], [0, 0], [1, 1]]), np.ones((2, 3))))
-    np.testing.assert_array_equal(model.place, [0, 2, 0] * 2)
-    np.testing.assert_array_equal(model.last, [2, 2, 1] * 2)
+def test_the_factor_that_most_terms_have_is_taken_out_and_they_stand_together():
+    """y + x + xy + x³ + 1 is y + 1 + x (1 + y + xx)."""
+    exponents = np.array([[0, 1], [1, 0], [1, 1], [3, 0], [0, 0]])
+    coef = np.array([[1.0, 2, 3, 4, 5], [1, 2, 0, 0, 5]])
+    model = terms.terms_of(Polynomial(exponents, coef))
+    x, y, one, xx = range(4)
+    found = sorted(zip(model.last[:5], model.place[:5], model.coef[:5], strict=True))
+    assert found == [(x, y, 3), (x, one, 2), (x, xx, 4), (one, y, 1), (one, one, 5)]
+    np.testing.assert_array_equal(model.last[:5], [one] * 2 + [x] * 3)
+    assert sorted(model.place[5:]) == [x, y, one]  # nothing to share
+    np.testing.assert_array_equal(model.last[5:], one)
 
 
 @pytest.mark.parametrize(("share", "full"), [(1.0, True), (0.02, False)])
