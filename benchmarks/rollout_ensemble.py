@@ -1,17 +1,18 @@
 """Ensembles beside JAX and batched NumPy: `python benchmarks/rollout_ensemble.py [--small]`.
 
 1,000 members of Lorenz 63 (d = 3), Lorenz 96 (d = 20), a full quadratic model (d = 20, all 231
-terms in each equation, as operator inference fits them) and a ring of oscillators (d = 50, cubic,
-sparse), by `rom.rollout.ensemble.ensemble` with all its checks, by a jitted vmap over scan, and by
-NumPy on all members at once. Equal accuracy: all take the same classical Runge-Kutta steps; how far
-their last states are from each other is printed. States are kept at every step or at the last
-alone: where every one is kept, a contender mostly writes memory. rom keeps few by substeps, JAX by
-loops inside its scan.
+terms in each equation, as operator inference fits them), one with a quarter of these terms, as
+sparse regression finds them, and a ring of oscillators (d = 50, cubic, sparse), by
+`rom.rollout.ensemble.ensemble` with all its checks, by a jitted vmap over scan, and by NumPy on all
+members at once. Equal accuracy: all take the same classical Runge-Kutta steps; how far their last
+states are from each other is printed. States are kept at every step or at the last alone: where
+every one is kept, a contender mostly writes memory. rom keeps few by substeps, JAX by loops inside
+its scan.
 
 rom gets exponents and coefficients, as a fitted model has them. JAX gets the right-hand side in
 three forms: the same, products of variables and one matrix product ("terms"); every term written
-out, once more for each model ("unrolled": compiled for up to 9 s, and left out for the full
-quadratic model, whose 4,620 terms take minutes); and as somebody writes it who knows the equations
+out, once more for each model ("unrolled": compiled for up to 9 s, and left out for the quadratic
+models, whose up to 4,620 terms take minutes); and as somebody writes it who knows the equations
 ("formula"). Its compilation is not counted. Contenders take turns, as the speed of a machine
 changes while it works. Each run keeps its states in new memory, and counts if it is the second of
 two: after a pause a virtual machine gets its memory anew, slowly. One core is judged by processor
@@ -53,12 +54,14 @@ Array = NDArray[np.float64]
 H, MEMBERS, ROUNDS, SMALL_ROUNDS = 0.001, 1000, 9, 2
 # Rounds on one core and on two.
 PAIRS, SMALL_PAIRS = 24, 2
-STEPS = {"lorenz63": 5000, "lorenz96": 200, "quadratic": 100, "oscillators": 100}
+STEPS = {"lorenz63": 5000, "lorenz96": 200, "sparse": 200, "quadratic": 100, "oscillators": 100}
 # For two cores, of a third of a second and more: what starts and ends a run takes milliseconds.
-LONG = {"lorenz63": 40000, "lorenz96": 5000, "quadratic": 500, "oscillators": 1200}
+LONG = {"lorenz63": 40000, "lorenz96": 5000, "sparse": 1200, "quadratic": 500, "oscillators": 1200}
 # What --small runs instead, in about half a minute: most of it, processes that start.
 SMALL_STEPS, SMALL = 60, ("lorenz63",)
 KEPT = ("every", "last")
+# Models of matrices, and the share of terms that the sparse one has.
+FITTED, SHARE = ("sparse", "quadratic"), 0.25
 FORMS = ("terms", "unrolled", "formula")
 ASKED_JAX, ASKED_CORES = 3.0, 1.8
 SINGLE, MANY = 10**7, 10**5
@@ -73,26 +76,32 @@ def run(small: bool, data: Path | None) -> None:
     cluster(small)
 
 
-def operators() -> tuple[Array, Array]:
-    """Of a full quadratic model: damping and a turning, and terms that keep the energy."""
+def operators(name: str = "quadratic") -> tuple[Array, Array]:
+    """Of a full quadratic model: damping and a turning, and terms that keep the energy.
+
+    "sparse" keeps a quarter of the terms, drawn at random, and the damping.
+    """
     rng = np.random.default_rng(0)
     A, H3 = rng.normal(size=(20, 20)), rng.normal(size=(20, 20, 20))
     H3 = H3 - np.transpose(H3, (1, 0, 2))  # z_i H_ijk z_j z_k = 0
     i, j = np.triu_indices(20)
     full = H3 + np.transpose(H3, (0, 2, 1))
-    return A - A.T - 0.1 * np.eye(20), np.where(i == j, 0.5, 1.0) * full[:, i, j] * 0.02
+    A, H2 = A - A.T, np.where(i == j, 0.5, 1.0) * full[:, i, j] * 0.02
+    if name == "sparse":
+        A, H2 = (np.where(rng.random(a.shape) < SHARE, a, 0.0) for a in (A, H2))
+    return A - 0.1 * np.eye(20), H2
 
 
 def starts(name: str) -> Array:
-    center = np.zeros(20) if name == "quadratic" else system(name).z0
+    center = np.zeros(20) if name in FITTED else system(name).z0
     return center + 0.1 * np.random.default_rng(1).normal(size=(MEMBERS, len(center)))
 
 
 def field_of(name: str, xp: Any) -> Callable[[Any], Any]:
     """The right-hand side of one state."""
-    if name != "quadratic":
+    if name not in FITTED:
         return lambda z: FIELDS[name](z, xp)
-    A, full = (xp.asarray(a) for a in operators())
+    A, full = (xp.asarray(a) for a in operators(name))
     i, j = np.triu_indices(20)
     return lambda z: A @ z + full @ (z[i] * z[j])
 
@@ -109,7 +118,7 @@ def factors_of(name: str) -> tuple[Array, Array]:
 
 def by_terms(name: str, xp: Any) -> Callable[[Any], Any]:
     """The right-hand side as a fitted model has it."""
-    if name == "quadratic":
+    if name in FITTED:
         return field_of(name, xp)
     factors, coef = (xp.asarray(a) for a in factors_of(name))
     return lambda z: coef @ xp.prod(xp.append(z, 1.0)[factors], axis=1)
@@ -158,8 +167,8 @@ def model_of(name: str) -> Any:
     import rom
     from rom.base import Dynamics, Polynomial
 
-    if name == "quadratic":
-        A, full = operators()
+    if name in FITTED:
+        A, full = operators(name)
         return rom.OperatorInference.from_operators(A=A, H=full)
     polynomial, field = Polynomial(*system(name).polynomial()), FIELDS[name]
 
@@ -190,7 +199,7 @@ def with_jax(name: str, n: int, stride: int, form: str = "formula") -> Callable[
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    if form == "unrolled" and name == "quadratic":
+    if form == "unrolled" and name in FITTED:
         return lambda: np.full((3, 1, 1), np.nan)
     write = {"terms": by_terms, "unrolled": unrolled, "formula": field_of}[form]
     field = write(name, jax.numpy)
@@ -332,7 +341,7 @@ def side_by_side(small: bool) -> None:
         for kept in KEPT:
             ours, numpy = (found[name][c, kept] for c in ("rom", "numpy"))
             jax = [found[name][form, kept] for form in FORMS]
-            if name == "quadratic":
+            if name in FITTED:
                 jax[FORMS.index("unrolled")] = np.full(rounds, np.nan)
             print(
                 f"| {name} (d = {starts(name).shape[1]}) | {kept} | {scale * median(ours):.1f} | "

@@ -172,9 +172,9 @@ def _job(
     _check_reductions(reduce, dynamics.n_features_in_, grid.step)
     terms = None
     if polynomial is not None:
-        from rom.rollout.terms import terms_of  # takes numba, and half a second to import
+        from rom.rollout.terms import SIDE_BY_SIDE, terms_of  # numba takes half a second to import
 
-        terms = terms_of(polynomial)
+        terms = terms_of(polynomial, SIDE_BY_SIDE)
     return Job(
         dynamics, polynomial, terms, method, int(substeps), grid.described, grid, u, bound,
         tuple(reduce), kicks.seed_of(random_state), noise,

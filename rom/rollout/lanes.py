@@ -202,8 +202,8 @@ def march(
         for part in range(substeps):
             begin(values, later, z)
             for s in range(len(weights)):
-                place = (part + places[s]) / substeps
                 for k in range(n_inputs):
+                    place = (part + places[s]) / substeps
                     values[rank + k] = u[i, k] + place * (u[i + 1, k] - u[i, k])
                 if is_map:
                     slope(model, values, slopes, 0)

@@ -23,8 +23,9 @@ Array = NDArray[np.float64]
 Places = NDArray[np.uint32]
 
 EPS = float(np.finfo(np.float64).eps)
-# A coefficient of the full matrix costs this much of a listed one, and a row of it this many.
-FULL_COST, ROW_COST = 0.2, 4
+# A coefficient of the full matrix costs this much of a listed one, where one state is run and where
+# many are side by side; and a row of it costs this many.
+ALONE, SIDE_BY_SIDE, ROW_COST = 0.2, 0.65, 4
 # How loops are compiled: a product and a sum may be rounded once, and division by zero gives
 # infinity. The functions of this file are put where they are called; sums of terms may be taken
 # in any order, several at a time.
@@ -58,14 +59,14 @@ class Terms(NamedTuple):
     """Listed coefficients (n_listed,), target by target."""
 
 
-def terms_of(polynomial: Polynomial) -> Terms:
+def terms_of(polynomial: Polynomial, full_cost: float = ALONE) -> Terms:
     """The terms of a polynomial that any target has."""
     used = np.any(polynomial.coef != 0, axis=0)
     factors, one = _factors(polynomial.exponents[used]), polynomial.exponents.shape[1]
     places = _products(factors, one)[2]
     order = np.argsort(places)
     factors, coef = factors[order], polynomial.coef[:, used][:, order]
-    n_terms = _cheapest(places[order], coef)
+    n_terms = _cheapest(places[order], coef, full_cost)
     target, term = np.nonzero(coef[:, n_terms:])
     listed = coef[target, n_terms + term]
     last, rest = _taken_out(target, factors[n_terms + term], one, len(coef))
@@ -135,12 +136,12 @@ def _products(factors: NDArray[np.int64], one: int) -> tuple[NDArray[np.int64], 
     return np.concatenate(left), np.concatenate(right), place
 
 
-def _cheapest(places: NDArray[np.int64], coef: Array) -> int:
+def _cheapest(places: NDArray[np.int64], coef: Array, full_cost: float) -> int:
     """How many terms, in the order of their `places`, the full matrix is best made for."""
     rank = len(coef)
     n_values = np.append(0, places + 1)
     listed = np.cumsum(np.append(0, np.count_nonzero(coef, axis=0)))
-    cost = rank * (FULL_COST * n_values + ROW_COST * (n_values > 0)) - listed
+    cost = rank * (full_cost * n_values + ROW_COST * (n_values > 0)) - listed
     return int(np.argmin(cost))
 
 
