@@ -8,12 +8,12 @@ of such a folder, called ctf_lorenz).
    for them on these files, to six decimals: zeros; the average of the training rows; the last row;
    the record itself (for a reconstruction the noisy rows, for a forecast the last rows once more,
    over again where they are too few). The framework prints scores of its own for other files, the
-   tests of which it keeps to itself.
-2. The identified models of `ctf_lorenz.py`, scored by the same functions, beside what that script
-   printed; all digits are to agree. Long forecasts (E2, E4, E6) are chaotic: another rounding, as
-   another integrator has it, is another draw. So beside their means stand the spread of single
-   rollouts from the uncertain end of the record and the score of the truth itself: other stretches
-   of 500 rows of the same system.
+   tests of which it keeps to itself. Only this table stands beside the framework's digits.
+2. A regression test: the identified models of `ctf_lorenz.py`, scored by the same functions, beside
+   what that script of ours printed; all digits are to agree. Long forecasts (E2, E4, E6) are
+   chaotic: another rounding, as another integrator has it, is another draw. So beside their means
+   stand the spread of single rollouts from the uncertain end of the record and the score of the
+   truth itself: other stretches of 500 rows of the same system.
 3. The valid time of the three forecasts from clean records: the first time at which the error
    exceeds 0.4 of the natural variability, also in Lyapunov times of the identified model.
 4. Long-run statistics (`rom.rollout.statistics`) of 20 runs of 10,000 rows beside those of the
@@ -124,7 +124,7 @@ def naive(folder: Path) -> dict[str, Callable[[Task], np.ndarray]]:
 
 
 def print_protocol(folder: Path) -> None:
-    print(f"| forecast | {' | '.join(TASKS)} | digits as printed |")
+    print(f"| forecast | {' | '.join(TASKS)} | digits as the framework's |")
     print("|---" * (len(TASKS) + 2) + "|")
     for name, make in naive(folder).items():
         scores = [task.score(read(folder, task.test), make(task)) for task in TASKS.values()]
@@ -158,7 +158,8 @@ def singles(model: Model, truth: np.ndarray) -> np.ndarray:
 
 
 def print_models(folder: Path, models: dict[str, Model]) -> None:
-    print("\n| task | printed | reached | 90 % of single rollouts | of the truth itself | |")
+    heads = ("task", "printed by ctf_lorenz.py", "reached", "90 % of single rollouts")
+    print("\n| " + " | ".join(heads) + " | of the truth itself | |")
     print("|---|---|---|---|---|---|")
     clean = {"E2": "X1train", "E4": "X2test", "E6": "X4test"}
     for name, printed in PRINTED_MODELS.items():

@@ -9,6 +9,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from rom.cli_files import (
@@ -233,7 +235,10 @@ def _print_reports(reports: dict[str, StabilityReport]) -> None:
         return
     from rom.report.tables import as_text, comparison_table
 
-    print(as_text(comparison_table(reports)))
+    width = get_terminal_size().columns
+    print(as_text(comparison_table(reports), width), end="\n\n")
+    for name, report in reports.items():
+        print(fill(f"{name}: {report.verdict}", width, subsequent_indent="  "))
 
 
 def _write_json(reports: dict[str, StabilityReport], path: Path) -> None:

@@ -111,8 +111,15 @@ def _between(X: Any, dim: str, first: Any, last: Any) -> Any:
 
 def models_and_data(files: list[str]) -> tuple[list[Path], list[str]]:
     """The model files that come first, at least one, and the data that follow them."""
+    kinds = [_is_model(name) for name in files]
+    if any(kinds) and not kinds[0]:
+        said = ", ".join(
+            f"{name} ({'a model' if kind else 'data'})"
+            for name, kind in zip(files, kinds, strict=True)
+        )
+        raise ValueError(f"Models come first and the data last, but came {said}.")
     n = 1
-    while n < len(files) and _is_model(files[n]):
+    while n < len(files) and kinds[n]:
         n += 1
     if n == len(files):
         raise ValueError("Only models were given; held-out data must follow them.")

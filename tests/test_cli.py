@@ -86,7 +86,10 @@ def test_check_takes_a_horizon_and_a_number_of_starts(model, data, tmp_path):
     assert variables["lead"]["values"][-1] == 3.0
 
 
-def test_check_compares_several_models_on_the_same_snapshots(model, data, tmp_path, capsys):
+def test_check_compares_several_models_on_the_same_snapshots(
+    model, data, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "60")
     later, page, found = (tmp_path / name for name in ("later.nc", "report.html", "report.json"))
     fit = ["fit", data, "--var", "sst", "--rank", "1", "--train-until", "1998-06", "-o", later]
     assert run(*fit) == 0
@@ -94,9 +97,17 @@ def test_check_compares_several_models_on_the_same_snapshots(model, data, tmp_pa
     assert run("check", model, later, data, *out) == 0
     said = capsys.readouterr().out
     assert "18 snapshots after the training range" in said  # of the one trained for longest
-    lines = said.splitlines()[-3:]
-    assert [line.split()[0] for line in lines] == ["model", "model", "later"]
-    assert all(line.index("stable") == lines[0].index("verdict") for line in lines[1:])
+    lines = said.splitlines()
+    assert max(map(len, lines[1:])) <= 60
+    first = next(i for i, line in enumerate(lines) if "verdict" in line)
+    assert [line.split()[0] for line in lines[first : first + 3]] == ["model", "model", "later"]
+    assert all(
+        line[lines[first].index("verdict") :].startswith("stable")
+        for line in lines[first + 1 : first + 3]
+    )
+    verdicts = {n: r["verdict"] for n, r in json.loads(found.read_text()).items()}
+    flat = " ".join(said.split())
+    assert all(f"{name}: {verdict}" in flat for name, verdict in verdicts.items())
     assert set(json.loads(found.read_text())) == {"model", "later"}
     assert page.read_text().count("<details><summary><b>") == 2
     grown = rom.load(later)
@@ -197,6 +208,7 @@ def _short_training():
         (["check", "{data}", "{data}"], "not a rom model"),
         (["check", "{model}"], "Only models were given"),
         (["check", "{model}", "{model}"], "Only models were given"),
+        (["check", "{data}", "{model}"], "last, but came {data} (data), {model} (a model)."),
         (["check", "{model}", "nowhere.nc"], "nowhere.nc"),
         (["info", "{dir}"], "is a folder"),
         (["info", "{dir}/nowhere.nc"], "No such model file"),
@@ -207,7 +219,7 @@ def test_bad_input_is_one_line_and_exit_status_two(args, words, model, data, tmp
     filled = [a.format(model=model, data=data, dir=tmp_path) for a in args]
     assert main(filled) == 2
     err = capsys.readouterr().err
-    assert words in err
+    assert words.format(model=model, data=data, dir=tmp_path) in err
     assert err.count("\n") == 1
     assert "Traceback" not in err
 

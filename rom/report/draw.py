@@ -375,6 +375,12 @@ def _beyond(passage: Array, lead: Array) -> Array:
 
 
 def legend_above(ax: Axes, ncols: int = 2) -> None:
-    """What the lines are, above the axes."""
-    style = {"ncols": ncols, "fontsize": "small", "frameon": False, "columnspacing": 1.0}
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, **style)
+    """What the lines are, above the axes; in one column where it is wider than the figure.
+
+    It ends where the axes end, so that it may begin above their labels, and not be cut off.
+    """
+    style = {"fontsize": "small", "frameon": False, "columnspacing": 1.0, "borderaxespad": 0.2}
+    for n in (ncols, 1):
+        legend = ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=n, **style)
+        if legend.get_window_extent().width < 0.95 * ax.figure.bbox.width:
+            break

@@ -49,11 +49,15 @@ def tiles(data: xr.Dataset) -> list[Tile]:
 
 
 def _reliable(data: xr.Dataset) -> Tile | None:
-    to = data.attrs.get("reliable_time", np.nan)
-    if np.isnan(to):
+    to, held = (data.attrs.get(name, np.nan) for name in ("reliable_time", "held_time"))
+    if np.isnan(held):
         return None
-    words = time_in_words(to, data) if to > float(data["lead"][0]) else "no time"
-    return Tile("Reliable to", words, f"at level {100 * data.attrs['level']:g} %")
+    level, first = f"{100 * data.attrs['level']:g} %", float(data["lead"][0])
+    if to > first or held <= first:
+        words = time_in_words(to, data) if held > first else "no time"
+        return Tile("Reliable to", words, f"at level {level}")
+    starts = f"{data.sizes['start']} starts, {data.attrs['held_apart']} independent"
+    return Tile("Held to", time_in_words(held, data), f"in {level} of {starts}")
 
 
 def _valid(data: xr.Dataset) -> Tile:
@@ -224,27 +228,33 @@ def comparison_table(reports: Mapping[str, StabilityReport]) -> Table:
     Returns
     -------
     Table
-        Columns that no report fills are left out.
+        Columns that no report fills are left out. The verdict is one word.
     """
     found: dict[str, dict[str, str]] = {}
     for name, report in reports.items():
         data = report.to_dataset()
         last = np.nan_to_num(data["rms_error"].values[-1], nan=np.inf)
-        found[name] = {"verdict": report.verdict, "rms error at the end": number(last)}
+        word = "stable" if report.stable else "unstable"
+        found[name] = {"verdict": word, "rms error at the end": number(last)}
         found[name] |= {tile.label.lower(): tile.value for tile in tiles(data)}
     columns = list(dict.fromkeys(column for row in found.values() for column in row))
     rows = [(name, *(row.get(column, "") for column in columns)) for name, row in found.items()]
     return Table(("model", *columns), rows)
 
 
-def as_text(table: Table) -> str:
-    """A table for a terminal, its columns aligned."""
-    lines = [tuple(table.head), *map(tuple, table.rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+def as_text(table: Table, width: int) -> str:
+    """A table for a terminal, its columns aligned; those that do not fit stand in parts below."""
+    names, *columns = [
+        [cell.ljust(max(map(len, column))) for cell in column]
+        for column in zip(table.head, *table.rows, strict=True)
+    ]
+    parts = [[names]]
+    for column in columns:
+        if len(parts[-1]) > 1 and sum(len(c[0]) + 2 for c in parts[-1]) + len(column[0]) > width:
+            parts.append([names])
+        parts[-1].append(column)
+    texts = ("\n".join("  ".join(line).rstrip() for line in zip(*p, strict=True)) for p in parts)
+    return "\n\n".join(texts)
 
 
 def _seconds(value: Any) -> str:

@@ -57,6 +57,8 @@ class Comparison(NamedTuple):
     long_run: LongRun
     start: float
     """Time of the start."""
+    stretch: int
+    """In which stretch of the truth it lies."""
     u: Array | None
     """Inputs at the times of the run."""
 
@@ -94,6 +96,7 @@ def compare(model: Any, climate: Climate, truth: Truth, bound: float | None) -> 
         reduced_seconds=seconds,
         long_run=_long_run(model, climate, truth, Z, run),
         start=float(truth.t[0]),
+        stretch=truth.stretch,
         u=truth.u,
     )
 

@@ -33,8 +33,8 @@ def with_coordinates(
 ) -> xr.Dataset:
     """Add to which lead time each coordinate is reliable, and its best simple forecast.
 
-    As for the whole state, with the same tolerance and level; but errors are relative to the
-    coordinate's own root mean square distance from the training mean.
+    In as many of the starts as the level says, with the same tolerance as the whole state; but
+    errors are relative to the coordinate's own root mean square distance from the training mean.
     """
     truth = np.stack([c.truth for c in comparisons])
     variance = np.mean((truth - climate.mean) ** 2, axis=(0, 1))
@@ -91,10 +91,11 @@ def in_reasons(data: xr.Dataset) -> list[str]:
         f"forecast to {time_in_words(float(data['coordinate_simple_time'][k]), data)}"
         for k in lost[:MOST_NAMED]
     ]
+    n = data.sizes["coordinate"]
+    every, but = ("no", "") if len(lost) == n else ("each", f" but for {len(lost)} of {n}")
     return [
-        f"At the scale of its own variability, each latent coordinate by itself is reliable for "
-        f"longer than its best simple forecast but for {len(lost)} of "
-        f"{data.sizes['coordinate']}: {all_of(parts)}{more(lost)}."
+        f"At the scale of its own variability, {every} latent coordinate by itself is reliable for "
+        f"longer than its best simple forecast{but}: {all_of(parts)}{more(lost)}."
     ]
 
 

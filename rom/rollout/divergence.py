@@ -16,6 +16,7 @@ from rom.rollout.compare import Comparison
 from rom.rollout.crps import crps, sample_crps
 from rom.rollout.error_estimate import error_bound, growth_bound, step_error
 from rom.rollout.horizon import holding_time, valid_time
+from rom.rollout.lyapunov import linear_part
 from rom.rollout.robustness import AIMS, AROUND, ROUNDS, stays_from_around, worst_growth
 from rom.rollout.run import rollout
 from rom.rollout.trapping import certified_region
@@ -74,17 +75,19 @@ def _median(ratio: Array) -> Array:
 def with_certificate(data: xr.Dataset, model: Any) -> xr.Dataset:
     """Add whether the model is proven to stay bounded."""
     region = certified_region(model.dynamics_)
-    return data.assign_attrs(certified_radius=region.radius, certificate=region.words)
+    return data.assign_attrs(
+        certified_radius=region.radius, certificate=region.words, growth_rate=region.growth
+    )
 
 
 def with_growth(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison]) -> xr.Dataset:
     """Add the worst growth found of 1 % perturbations of some starts, unless it takes too long.
 
-    Beside it stands what bounds it to first order, and how long forecasts by the right equations
-    would hold if errors grew so: from an error of 1 %, or of what the projection loses if that is
-    more. The last not for a model with noise, nor for a chaotic one, where errors grow several
-    times faster from one start than from another, nor for one with inputs, of which it may not be
-    known whether it is chaotic.
+    Beside it stands what bounds it, exactly for a linear model and else to first order, and how
+    long forecasts by the right equations would hold if errors grew so: from an error of 1 %, or of
+    what the projection loses if that is more. The last not for a model with noise, nor for a
+    chaotic one, where errors grow several times faster from one start than from another, nor for
+    one with inputs, of which it may not be known whether it is chaotic.
     """
     dynamics, latent = model.dynamics_, model.latent_
     size = PERTURBATION * float(np.sqrt(np.mean(np.sum((latent - latent.mean(axis=0)) ** 2, 1))))
@@ -106,8 +109,11 @@ def with_growth(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison])
     ]
     grown_most = np.max(found, axis=0)
     bounds = [growth_bound(dynamics, run, u) for run, u in runs]
+    bound, kind = np.max(bounds, axis=0), "estimated"
+    if linear_part(dynamics) is not None:  # what grew more did by an error of the time stepping
+        bound, kind = np.maximum(bound, grown_most), "certified"
     data = data.assign(
-        perturbation_growth=("lead", grown_most), growth_bound=("lead", np.max(bounds, axis=0))
+        perturbation_growth=("lead", grown_most), growth_bound=("lead", bound, {"kind": kind})
     )
     unsure = dynamics.n_inputs_ or np.isfinite(data.get("lyapunov_time", np.nan))
     if isinstance(dynamics, HasNoise) or unsure:

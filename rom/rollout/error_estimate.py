@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import expm
 
 from rom import checks
 from rom.base import Dynamics
@@ -16,6 +17,7 @@ from rom.data.trajectory import pairs, segments
 from rom.rollout.bounds import ROUNDING, Bound, certified_bound
 from rom.rollout.certificate import Certificate, lift_of
 from rom.rollout.evidence import inputs_leave
+from rom.rollout.lyapunov import linear_part
 from rom.rollout.result import Rollout
 from rom.rollout.run import rollout
 
@@ -25,6 +27,8 @@ Array = NDArray[np.float64]
 STEPS = 200
 # Relative step of the differences that give Jacobians.
 DIFFERENCE = 1e-6
+# Decimals to which the lengths of steps, over their mean, are the same.
+SAME_STEP = 10
 # Training states about which it is seen by how much decoding stretches a difference.
 DECODED = 10
 
@@ -233,7 +237,8 @@ def growth(dynamics: Dynamics, z: Array, steps: Array, u: Array | None = None) -
 def growth_bound(dynamics: Dynamics, run: Rollout, u: Array | None = None) -> Array:
     """By how much a small change of the start may have grown at each time (n_time,) of a rollout.
 
-    The product of what :func:`growth` gives, so to first order, and sampled at the output times:
+    Of a linear model the norm of what carries any change to that time, which is exact. Of others
+    the product of what :func:`growth` gives, so to first order, and sampled at the output times:
     an estimate. Infinite after the end of the rollout.
 
     Examples
@@ -241,14 +246,42 @@ def growth_bound(dynamics: Dynamics, run: Rollout, u: Array | None = None) -> Ar
     >>> import rom
     >>> shear = rom.OperatorInference.from_operators(A=[[0.0, 2.0], [0.0, 0.0]])
     >>> growth_bound(shear, rom.rollout(shear, [0.0, 0.0], [0.0, 1.0, 2.0])).round(4)
-    array([1.    , 2.7183, 7.3891])
+    array([1.    , 2.4142, 4.2361])
     """
     n = int(np.isfinite(run.z).all(axis=1).sum())
     bound = np.full(len(run.t), np.inf)
+    A = linear_part(dynamics)
+    if A is not None:
+        bound[:n] = propagator_norms(A, dynamics.time, run.t[:n])
+        return bound
     with np.errstate(over="ignore"):
         by = growth(dynamics, run.z[:n], np.diff(run.t[:n]), None if u is None else u[:n])
         bound[:n] = np.cumprod(np.append(1.0, by))
     return bound
+
+
+def propagator_norms(A: Array, time: str, t: Array) -> Array:
+    """Norms (n_time,) of ``exp(A (t - t[0]))``, or, of a map, of the powers of A.
+
+    Examples
+    --------
+    >>> propagator_norms(np.array([[0.5, 0.0], [0.0, -0.25]]), "discrete", np.arange(4.0))
+    array([1.   , 0.5  , 0.25 , 0.125])
+    """
+    norms, reached = np.full(len(t), np.inf), np.eye(len(A))
+    norms[0], steps = 1.0, np.diff(t)
+    if time == "continuous" and steps.size:
+        lengths, which = np.unique((steps / steps.mean()).round(SAME_STEP), return_inverse=True)
+        ones = [expm(length * steps.mean() * A) for length in lengths]
+    else:
+        ones, which = [A], np.zeros(len(steps), dtype=np.int64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for i, kind in enumerate(which):
+            reached = ones[kind] @ reached
+            if not np.isfinite(reached).all():
+                break
+            norms[i + 1] = np.linalg.norm(reached, 2)
+    return norms
 
 
 def jacobians(dynamics: Dynamics, z: Array, u: Array | None = None) -> Array:

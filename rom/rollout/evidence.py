@@ -15,8 +15,9 @@ from rom.rollout.cells import Cells
 from rom.rollout.compare import Comparison
 from rom.rollout.cost import break_even, costs
 from rom.rollout.extent import extent, first_outside
+from rom.rollout.horizon import blocks, fewest_apart
 from rom.rollout.intervals import calibrated_band, in_band, simultaneous_score
-from rom.rollout.truths import Rival
+from rom.rollout.truths import Rival, evenly
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,12 +32,19 @@ MOST_STATES = 5000
 RATE = 0.02
 # Of higher rank the range is a box: the axes of an ellipsoid would take long.
 BOX_RANK = 200
+# Sizes are compared with those of so many training states. They are unlike where ranges stand apart
+# by this factor: the first start of a system that decays is about as large as the last training
+# state, however small it becomes.
+SIZES, APART = 200, 2.0
+# States that differ by this part of the largest are the same, encoded twice.
+SAME = 1e-5
 
 
 def with_bands(data: xr.Dataset, comparisons: Sequence[Comparison]) -> xr.Dataset:
     """Add the simultaneous band on latent coordinates, where enough rollouts stand apart."""
     error, block = _errors(data, comparisons)
-    n_apart, fewest = len(np.unique(block)), _fewest(data.attrs["level"])
+    # One half of them makes the band, and the other half tests it.
+    n_apart, fewest = len(np.unique(block)), 2 * fewest_apart(data.attrs["level"])
     data = data.assign_attrs(n_apart=n_apart, n_apart_asked=fewest)
     if n_apart < fewest:
         return data
@@ -100,25 +108,8 @@ def with_drift(data: xr.Dataset, comparisons: Sequence[Comparison]) -> xr.Datase
 def _errors(data: xr.Dataset, comparisons: Sequence[Comparison]) -> tuple[Array, NDArray[np.intp]]:
     """Latent errors (n_start, n_lead, rank), and the block of each start."""
     error = np.stack([c.truth - c.run.z for c in comparisons])
-    return error, _blocks([c.start for c in comparisons], float(data["lead"][-1]))
-
-
-def _fewest(level: float) -> int:
-    """Starts that a finite band needs, of which one half makes it and the other half tests it."""
-    return 2 * max(1, int(np.ceil(level / (1 - level) - 1e-9)))
-
-
-def _blocks(starts: Sequence[float], span: float) -> NDArray[np.intp]:
-    """Label of each start: those within a rollout's length of each other go together."""
-    times = np.asarray(starts)
-    if np.ptp(times) == 0:  # a full model, run from many states at the same time
-        return np.arange(len(times))
-    labels, first = np.zeros(len(times), dtype=np.intp), times[0]
-    for i in range(1, len(times)):
-        new = not 0 <= times[i] - first < span  # later, or of another trajectory
-        first = times[i] if new else first
-        labels[i] = labels[i - 1] + new
-    return labels
+    starts, stretches = ([getattr(c, name) for c in comparisons] for name in ("start", "stretch"))
+    return error, blocks(starts, stretches, float(data["lead"][-1]))
 
 
 def with_intervals(data: xr.Dataset, comparisons: Sequence[Comparison]) -> xr.Dataset:
@@ -148,9 +139,42 @@ def with_range(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison]) 
     data = data.assign(
         left_range=("start", left, unit),
         start_size=("start", begun, {"long_name": "how far out the start is, 1 at the edge"}),
-    ).assign_attrs(range_kind=within.kind)
+    ).assign_attrs(
+        range_kind=within.kind,
+        size_ratio=_size_ratio(model, comparisons),
+        n_seen=_n_seen(model, comparisons),
+    )
     inputs = [inputs_leave(model.dynamics_, c.u, c.lead) for c in comparisons]
     return data if None in inputs else data.assign(left_inputs=("start", inputs, unit))
+
+
+def _size_ratio(model: Any, comparisons: Sequence[Comparison]) -> float:
+    """How many times as large as training states the starts are; 1 where their ranges meet.
+
+    From zero in the units of the data, so that other units change it by their factor.
+    """
+    scale = model.preprocess_
+    zero = np.nanmean(scale.offset_, axis=0) * scale.factor_
+    latent = model.latent_[evenly(np.arange(len(model.latent_)), SIZES)]
+    known = np.array([np.linalg.norm(model.from_latent(z[None]) + zero) for z in latent])
+    starts = np.array([np.linalg.norm(c.row + zero) for c in comparisons])
+    if known.min() <= APART * starts.max() and starts.min() <= APART * known.max():
+        return 1.0
+    with np.errstate(divide="ignore"):
+        return float(np.sqrt(np.mean(starts**2) / np.mean(known**2)))
+
+
+def _n_seen(model: Any, comparisons: Sequence[Comparison]) -> int:
+    """How many of the stretches the model was fitted to: both of their ends are training states."""
+    t, Z = model.latent_t_, model.latent_
+    if t is None or not np.isnan(comparisons[0].full_seconds):
+        return 0
+    slack = SAME * np.linalg.norm(Z - Z.mean(axis=0), axis=1).max()
+
+    def known(time: float, z: Array) -> bool:
+        return bool((np.linalg.norm(Z[t == time] - z, axis=1) <= slack).any())
+
+    return sum(all(known(c.run.t[i], c.truth[i]) for i in (0, -1)) for c in comparisons)
 
 
 def inputs_leave(dynamics: Dynamics, u: Array | None, lead: Array) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from rom.base import HasNoise
 from rom.rollout.compare import Comparison
 from rom.rollout.run import rollout
 from rom.rollout.truths import Truth
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Array = NDArray[np.float64]
 
@@ -49,3 +52,25 @@ def free_runs(
         )
         for i, run in enumerate(runs)
     ]
+
+
+def with_free_runs(
+    data: xr.Dataset, model: Any, comparisons: Sequence[Comparison], runs: Sequence[FreeRun]
+) -> xr.Dataset:
+    """Add how large the states of each became, over the largest known, and how far it went."""
+    mean = model.latent_.mean(axis=0)
+
+    def size_of(states: Array) -> float:
+        return float(np.linalg.norm(states - mean, axis=1).max())
+
+    known = [c.long_run.known_size for c in comparisons] + [size_of(run.truth) for run in runs]
+    whole = [bool(np.isfinite(run.model).all()) for run in runs]
+    sizes = [
+        size_of(run.model) / max(known) if w else np.inf for run, w in zip(runs, whole, strict=True)
+    ]
+    last = [int(np.isfinite(run.model).all(axis=1).sum()) - 1 for run in runs]
+    lead = [float(run.t[i] - run.t[0]) for run, i in zip(runs, last, strict=True)]
+    return data.assign(
+        free_run_size=("free_run", sizes),
+        free_run_lead=("free_run", lead, {"units": data.attrs["time_unit"]}),
+    )

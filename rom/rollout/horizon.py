@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -72,13 +74,14 @@ def holding_time(error: ArrayLike, lead: ArrayLike, tolerance: float) -> NDArray
     return np.asarray(lead, dtype=np.float64)[np.maximum(held - 1, 0)]
 
 
-def reliable_time(times: ArrayLike, level: float) -> float:
+def reliable_time(times: ArrayLike, level: float, n_apart: int | None = None) -> float:
     """The lead time up to which a new forecast is valid with a given probability.
 
     Of n starts and one more, drawn alike, each is as likely as any other to hold for the k-th
     shortest time or a shorter one; so that the new one holds for the k-th shortest of the others
     with probability ``1 - k / (n + 1)`` or more (split conformal prediction, one-sided), whatever
-    their distribution.
+    their distribution. Where only some of the starts are independent, k is that of as many: the
+    k-th shortest time of all is no longer than that of those.
 
     Parameters
     ----------
@@ -86,11 +89,13 @@ def reliable_time(times: ArrayLike, level: float) -> float:
         To which forecasts held, as by :func:`holding_time`.
     level : float
         The probability, between 0 and 1.
+    n_apart : int, optional
+        How many of the starts are independent, as by :func:`blocks`; by default all.
 
     Returns
     -------
     float
-        NaN where the starts are too few: nine are needed for 0.9.
+        NaN where these are too few: nine are needed for 0.9, see :func:`fewest_apart`.
 
     References
     ----------
@@ -102,8 +107,78 @@ def reliable_time(times: ArrayLike, level: float) -> float:
     (3.0, nan)
     """
     ordered = np.sort(np.asarray(times, dtype=np.float64))
-    k = min(len(ordered), int(np.floor((1 - level) * (len(ordered) + 1) + 1e-9)))
+    n = len(ordered) if n_apart is None else n_apart
+    k = min(n, int(np.floor((1 - level) * (n + 1) + 1e-9)))
     return float(ordered[k - 1]) if k else np.nan
+
+
+def fewest_apart(level: float) -> int:
+    """Independent starts without which nothing is valid with a given probability.
+
+    Parameters
+    ----------
+    level : float
+        The probability, between 0 and 1.
+
+    Returns
+    -------
+    int
+        The least n with ``1 / (n + 1) <= 1 - level``.
+
+    Examples
+    --------
+    >>> fewest_apart(0.9), fewest_apart(0.95)
+    (9, 19)
+    """
+    return max(1, int(np.ceil(level / (1 - level) - 1e-9)))
+
+
+def blocks(starts: ArrayLike, stretches: ArrayLike, span: float) -> NDArray[np.intp]:
+    """Which starts go together, as their rollouts overlap; from block to block they do not.
+
+    Parameters
+    ----------
+    starts : array_like, shape (n_starts,)
+        Times, in increasing order within a stretch.
+    stretches : array_like, shape (n_starts,)
+        A label of the stretch of the truth that each lies in: those of different ones are apart.
+    span : float
+        How long the rollouts are.
+
+    Returns
+    -------
+    ndarray of int, shape (n_starts,)
+        The number of the block: the first start of each is `span` or more after the first of the
+        last.
+
+    Examples
+    --------
+    >>> blocks([0.0, 4.0, 9.0, 10.0, 0.0], [0, 0, 0, 0, 1], span=10.0)
+    array([0, 0, 0, 1, 2])
+    """
+    times, labels = np.asarray(starts, dtype=np.float64), np.asarray(stretches)
+    block, first = np.zeros(len(times), dtype=np.intp), 0
+    for i in range(1, len(times)):
+        new = labels[i] != labels[first] or times[i] - times[first] >= span * (1 - 1e-9)
+        first = i if new else first
+        block[i] = block[i - 1] + new
+    return block
+
+
+def longest_apart(starts: ArrayLike, stretches: ArrayLike, n: int) -> float:
+    """How long rollouts can be so that `n` of them, of starts as in :func:`blocks`, are apart.
+
+    Examples
+    --------
+    >>> longest_apart([0.0, 1.0, 2.0, 3.0, 4.0], [0] * 5, 3)
+    2.0
+    >>> longest_apart([0.0, 1.0], [0, 1], 2), longest_apart([0.0, 1.0], [0, 0], 3)
+    (inf, nan)
+    """
+    times = np.asarray(starts, dtype=np.float64)
+    spans = np.append(np.unique(np.abs(times[:, None] - times)), np.inf)
+    too_long = bisect(spans, 0, key=lambda span: int(blocks(times, stretches, span)[-1]) + 1 < n)
+    return float(spans[too_long - 1]) if too_long else np.nan
 
 
 def skilful_span(skill: ArrayLike, lead: ArrayLike) -> tuple[float, float] | None:

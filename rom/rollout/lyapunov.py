@@ -12,6 +12,7 @@ from rom import checks
 from rom.base import Dynamics, FullModel, HasPolynomial
 from rom.rollout.result import Status
 from rom.rollout.run import rollout
+from rom.rollout.trapping import ROUNDING
 
 Array = NDArray[np.float64]
 
@@ -22,8 +23,9 @@ TRANSIENT, FEWEST_TIMES = 0.1, 11
 # of the state alone.
 ENOUGH_TIMES, MORE_STEPS = 1001, 10
 # Batches of the run that give the sampling errors. An exponent differs from zero if it does by more
-# than three of these, and changes a perturbation by more than the factor e³ in the whole run.
-N_BATCHES, CERTAIN = 32, 3
+# than three of these, and changes a perturbation by more than the factor e³ in the whole run. So do
+# the halves of the run from their mean; their dimensions also by more than the last number.
+N_BATCHES, CERTAIN, SAME_DIMENSION = 32, 3, 0.05
 
 
 class Lyapunov(NamedTuple):
@@ -35,7 +37,9 @@ class Lyapunov(NamedTuple):
     exponents: Array
     """Growth rates of perturbations per unit of time (n_exponents,), the largest first."""
     standard_error: Array
-    """Of each exponent (n_exponents,), from batches of the run."""
+    """Of each exponent (n_exponents,), from batches of the run, or half the difference of its two
+    halves where that is more than chance; zero of a linear model, whose exponents are exact. At
+    least half of an exponent that changes a perturbation by less than e³ in the whole run."""
     kaplan_yorke: float
     """Kaplan-Yorke dimension; NaN where it needs more exponents than were asked for."""
     kaplan_yorke_error: float
@@ -44,6 +48,9 @@ class Lyapunov(NamedTuple):
     """Lyapunov time 1 / exponents[0]; NaN where that is not above zero beyond doubt."""
     status: Status
     """How the run ended."""
+    settled: bool
+    """Whether the largest exponent and the dimension are the same in both halves of the run, but
+    for chance. If not, a longer run, or one from a later start, may tell more."""
 
 
 def lyapunov(
@@ -59,7 +66,8 @@ def lyapunov(
 
     Perturbations follow the linearised model and are made orthonormal after every step [1]_:
     with exact derivatives and compiled where the model is a polynomial, otherwise with central
-    differences. The first tenth of the time is left out.
+    differences. The first tenth of the time is left out. Those of a linear model are exact, see
+    :func:`linear_lyapunov`, even where its states leave the bound.
 
     Parameters
     ----------
@@ -90,6 +98,7 @@ def lyapunov(
     See Also
     --------
     flow_lyapunov : The same of a full model.
+    linear_lyapunov : Of a linear model, which needs no run.
 
     References
     ----------
@@ -99,15 +108,13 @@ def lyapunov(
 
     Examples
     --------
-    The exponents of a linear model are the real parts of its eigenvalues.
+    Logistic growth comes to rest where small perturbations decay as fast as they first grew.
 
     >>> import numpy as np, rom
     >>> from rom.rollout.lyapunov import lyapunov
-    >>> A = np.array([[-0.1, 1.0, 0.0], [-1.0, -0.1, 0.0], [0.0, 0.0, -2.0]])
-    >>> Z = np.random.default_rng(0).normal(size=(10, 3))
-    >>> model = rom.OperatorInference("A").fit(Z, Z @ A.T)
-    >>> lyapunov(model, [1.0, 0.0, 1.0], np.linspace(0, 100, 101)).exponents.round(3)
-    array([-0.1, -0.1, -2. ])
+    >>> model = rom.OperatorInference.from_operators(A=[[0.5]], H=[[-0.5]])
+    >>> lyapunov(model, [0.1], np.linspace(0, 200, 101)).exponents.round(3)
+    array([-0.5])
     """
     # numba takes about half a second to import: only those who ask for exponents wait for it.
     from rom.rollout import tangent
@@ -116,6 +123,9 @@ def lyapunov(
     run = rollout(dynamics, z0, times, u=u, bound=bound, throw=False)
     rank = run.z.shape[1]
     n_exponents = _check_number(n_exponents, rank)
+    exact = linear_lyapunov(dynamics, n_exponents=n_exponents)
+    if exact is not None:
+        return exact
     if run.status is not Status.COMPLETED:
         return _unknown(n_exponents, run.status)
     if u is None and dynamics.time == "continuous":
@@ -133,6 +143,81 @@ def lyapunov(
             model, Y, times, inputs, run.bound, scale, max_steps
         )
     return _summary(growth, times, code, rank)
+
+
+def linear_part(dynamics: Dynamics) -> Array | None:
+    """The matrix A (rank, rank) of a linear model, continuous or discrete; None of any other.
+
+    Constants and inputs may be added to ``A z``: they change no perturbation.
+
+    Examples
+    --------
+    >>> import rom
+    >>> linear_part(rom.OperatorInference.from_operators(A=[[-2.0]], B=[[1.0]]))
+    array([[-2.]])
+    >>> linear_part(rom.OperatorInference.from_operators(A=[[-2.0]], H=[[1.0]])) is None
+    True
+    """
+    from rom.rollout.exponential import split  # which imports numba
+
+    polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
+    if polynomial is None:
+        return None
+    linear, (exponents, coef) = split(polynomial)
+    return None if exponents[coef.any(axis=0), : len(coef)].any() else linear
+
+
+def linear_lyapunov(dynamics: Dynamics, *, n_exponents: int | None = None) -> Lyapunov | None:
+    """Lyapunov exponents of a linear model, which are exact and the same everywhere.
+
+    They are the real parts of the eigenvalues of its matrix; of a map, the logarithms of their
+    absolute values, over its step. Those that rounding may have made are zero: such directions are
+    neutral, and each adds one to the Kaplan-Yorke dimension. It is 0 where all decay.
+
+    Parameters
+    ----------
+    dynamics : Dynamics
+        A fitted latent model.
+    n_exponents : int, optional
+        How many exponents, the largest first; by default all.
+
+    Returns
+    -------
+    Lyapunov or None
+        None where the model is not linear.
+
+    Raises
+    ------
+    ValueError
+        If `n_exponents` is not within 1 and the rank.
+
+    Examples
+    --------
+    >>> import rom
+    >>> turns = rom.OperatorInference.from_operators(A=[[0.0, 1.0], [-1.0, 0.0]])
+    >>> found = linear_lyapunov(turns)
+    >>> found.exponents, found.kaplan_yorke
+    (array([0., 0.]), 2.0)
+    """
+    A = linear_part(dynamics)
+    if A is None:
+        return None
+    rank = len(A)
+    n_exponents = _check_number(n_exponents, rank)
+    eigenvalues, size = np.linalg.eigvals(A), float(np.linalg.norm(A, 2))
+    if dynamics.time == "continuous":
+        rates = eigenvalues.real
+        rates[np.abs(rates) <= ROUNDING * rank * size] = 0.0
+    else:
+        moduli, rounding = np.abs(eigenvalues), ROUNDING * rank * max(1.0, size)
+        moduli[np.abs(moduli - 1) <= rounding] = 1.0
+        moduli[moduli <= rounding] = 0.0
+        with np.errstate(divide="ignore"):  # a direction that the map loses
+            rates = np.log(moduli) / dynamics.dt_
+    largest = np.array(np.sort(rates)[::-1][:n_exponents], dtype=np.float64)
+    dimension, error = _if_known(kaplan_yorke(largest), 0.0, n_exponents, rank)
+    time = float(1 / largest[0]) if largest[0] > 0 else float("nan")
+    return Lyapunov(largest, np.zeros(n_exponents), dimension, error, time, Status.COMPLETED, True)
 
 
 def flow_lyapunov(
@@ -288,11 +373,18 @@ def _check_number(n_exponents: int | None, most: int) -> int:
 
 def _unknown(n_exponents: int, status: Status) -> Lyapunov:
     nan, rates = float("nan"), np.full(n_exponents, np.nan)
-    return Lyapunov(rates, rates.copy(), nan, nan, nan, status)
+    return Lyapunov(rates, rates.copy(), nan, nan, nan, status, False)
+
+
+def _if_known(dimension: float, error: float, n_exponents: int, rank: int) -> tuple[float, float]:
+    """A Kaplan-Yorke dimension and its error; NaN where it may need more exponents."""
+    if dimension == n_exponents < rank:
+        return float("nan"), float("nan")
+    return dimension, error
 
 
 def _summary(growth: Array, t: Array, code: int, rank: int) -> Lyapunov:
-    """Rates, and their errors by a jackknife over batches of the run."""
+    """Rates, and their errors by a jackknife over batches of the run, and by its halves."""
     status = list(Status)[code]
     if status is not Status.COMPLETED:
         return _unknown(growth.shape[1], status)
@@ -300,21 +392,33 @@ def _summary(growth: Array, t: Array, code: int, rank: int) -> Lyapunov:
     n = min(N_BATCHES, len(t) - 1 - first)
     cuts = np.linspace(first, len(t) - 1, n + 1).astype(int)
     batches, spans = np.add.reduceat(growth, cuts[:-1]), np.diff(t[cuts])[:, None]
-    order = np.argsort(-batches.sum(axis=0), kind="stable")
-    rates = (batches.sum(axis=0) / spans.sum())[order]
-    with np.errstate(invalid="ignore"):  # an exponent may be -inf: a direction that a map loses
-        others = (rates * spans.sum() - batches[:, order]) / (spans.sum() - spans)
-    errors = _jackknife(others)
+    batches = batches[:, np.argsort(-batches.sum(axis=0), kind="stable")]
+    rates = batches.sum(axis=0) / spans.sum()
     resolution = CERTAIN / spans.sum()
-    others = np.where(np.isinf(rates), rates, others)
-    dimension = kaplan_yorke(rates, resolution=resolution)
-    dimensions = np.array([[kaplan_yorke(row, resolution=resolution)] for row in others])
-    dimension_error = _jackknife(dimensions)[0]
-    if dimension == len(rates) < rank:
-        dimension = dimension_error = float("nan")
+
+    def with_dimension(row: Array) -> Array:
+        return np.append(row, kaplan_yorke(row, resolution=resolution))
+
+    with np.errstate(invalid="ignore"):  # an exponent may be -inf: a direction that a map loses
+        others = (batches.sum(axis=0) - batches) / (spans.sum() - spans)
+        cut = [0, n // 2]
+        halves = np.add.reduceat(batches, cut) / np.add.reduceat(spans, cut)
+        others, halves = (
+            np.array([with_dimension(row) for row in np.where(np.isinf(rates), rates, part)])
+            for part in (others, halves)
+        )
+        errors, apart = _jackknife(others), np.abs(halves[0] - halves[1]) / 2
+    least = np.append(np.full(len(rates), resolution), SAME_DIMENSION)
+    changed = apart > np.maximum(CERTAIN * errors, least)
+    errors = np.where(changed, apart, errors)
+    unsure = np.abs(rates) < resolution  # whether they differ from zero
+    errors[:-1][unsure] = np.maximum(errors[:-1], np.abs(rates) / 2)[unsure]
+    found = with_dimension(rates)
     positive = rates[0] > max(resolution, CERTAIN * errors[0])
-    time = 1 / rates[0] if positive else float("nan")
-    return Lyapunov(rates, errors, dimension, float(dimension_error), float(time), status)
+    time = float(1 / rates[0]) if positive else float("nan")
+    dimension = _if_known(float(found[-1]), float(errors[-1]), len(rates), rank)
+    settled = not (changed[0] or changed[-1])
+    return Lyapunov(rates, errors[:-1], *dimension, time, status, settled)
 
 
 def _jackknife(left_out: Array) -> Array:

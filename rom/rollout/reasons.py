@@ -11,43 +11,58 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rom.rollout.horizon import fewest_apart
+
 if TYPE_CHECKING:
     import xarray as xr
 
 # The starts are out of range when the usual one is this many times as far out as training states.
 FAR_OUT = 2.0
+# This many times as large as training states, or as small, they are in other units.
+OTHER_UNITS = 5.0
 
 
 def reliability(data: xr.Dataset) -> list[str]:
     """To which time a new forecast is valid, at which level."""
-    time, n, level = data.attrs["reliable_time"], data.sizes["start"], _level(data)
-    if np.isnan(time):
+    time, held, apart = (data.attrs[name] for name in ("reliable_time", "held_time", "held_apart"))
+    n, level = data.sizes["start"], _level(data)
+    if np.isnan(held):
         return [f"Starts are too few, {n}, to say at level {level} how long a new forecast holds."]
-    simple = float(_simple(data).max())
-    within = f"the error stays within the tolerance to lead time {time_in_words(time, data)}"
-    if time <= float(data["lead"][0]):
-        within = "the error is within the tolerance at no lead time"
-    apart = data.attrs["n_apart"]
-    few = f", {apart} of which do not overlap in time" if apart < n else ""
-    return [
-        f"In a new forecast {within}, with probability {level} or more, if its start is like "
-        f"the {n} tested (split conformal{few}); in the best simple forecast, to lead time "
-        f"{time_in_words(simple, data)}."
-    ]
+    if held <= float(data["lead"][0]):
+        lines = [
+            f"In a new forecast the error is within the tolerance at no lead time, at {level}."
+        ]
+    else:
+        far = f"to lead time {time_in_words(held, data)} in {level} of the {n} starts"
+        simple = f"in the best simple forecast, {time_in_words(float(_simple(data).max()), data)}"
+        lines = [f"The error stayed within the tolerance {far}; {simple}."]
+    if time > float(data["lead"][0]):
+        lines.append(
+            f"In a new forecast it does to lead time {time_in_words(time, data)} with probability "
+            f"{level} or more, if its start is like these (split conformal)."
+        )
+    needed = fewest_apart(data.attrs["level"])
+    if apart < needed:
+        lines.append(
+            f"Rollouts of the longest time overlap: {apart} of the starts "
+            f"{'is' if apart == 1 else 'are'} independent, and {needed} are needed to state that "
+            "level so far (a longer record, or a shorter horizon)."
+        )
+    return lines
 
 
 def outlasts_baselines(data: xr.Dataset) -> bool:
-    """Whether forecasts are reliable for longer than every simple forecast."""
-    return bool(data.attrs["reliable_time"] > _simple(data).max())
+    """Whether forecasts hold for longer than every simple forecast, in most of the starts."""
+    return bool(data.attrs["held_time"] > _simple(data).max())
 
 
 def errors_explained(data: xr.Dataset) -> bool:
     """Whether forecasts hold for as long as they would if only their starts were wrong."""
-    return not data.attrs["reliable_time"] < data.attrs.get("explained_time", 0.0)
+    return not data.attrs["held_time"] < data.attrs.get("explained_time", 0.0)
 
 
 def _simple(data: xr.Dataset) -> xr.DataArray:
-    """Reliable times of the baselines, but for the coarse model: it shares the right equations."""
+    """To which time the baselines hold, but for the coarse model: it shares the right equations."""
     times = data["baseline_reliable_time"]
     return times.sel(baseline=times["baseline"] != "coarse")
 
@@ -58,7 +73,12 @@ def training_range(data: xr.Dataset) -> list[str]:
         return []
     left, kind = data["left_range"].values, data.attrs["range_kind"]
     lines = []
-    if out_of_range(data):
+    if other_units(data):
+        lines.append(
+            f"The starts are {data.attrs['size_ratio']:.2g} times as large as the training states, "
+            "from zero in the units of the data: other units?"
+        )
+    elif out_of_range(data):
         lines.append(
             f"The starts stand {float(data['start_size'].median()):.3g} times as far out as the "
             f"{kind} of the training states: another regime, or other units?"
@@ -81,6 +101,11 @@ def training_range(data: xr.Dataset) -> list[str]:
 def inputs_out_of_range(data: xr.Dataset) -> bool:
     """Whether most rollouts have inputs that there were none of in training."""
     return "left_inputs" in data and bool(np.isfinite(data["left_inputs"]).mean() > 0.5)
+
+
+def other_units(data: xr.Dataset) -> bool:
+    """Whether the starts are of another order of size than the training states."""
+    return not 1 / OTHER_UNITS < data.attrs.get("size_ratio", 1.0) < OTHER_UNITS
 
 
 def out_of_range(data: xr.Dataset) -> bool:
@@ -200,13 +225,23 @@ def chaos(data: xr.Dataset) -> list[str]:
     parts = []
     for name, words in (("model", "the model's"), ("truth", "the full model's")):
         if f"lyapunov_{name}" in data:
-            parts.append(
-                f"{words} {_largest(data, name)} "
-                f"(Kaplan-Yorke dimension {float(data[f'kaplan_yorke_{name}']):.4g})"
-            )
-    if np.isnan(data["lyapunov_model"]).all():
-        return ["Lyapunov exponents are not known: the long run ended early."]
-    return [f"Largest Lyapunov exponent (± 2 standard errors): {all_of(parts)}."]
+            parts.append(f"{words} {_largest(data, name)} ({_dimension(data, name)})")
+    lines = [f"Largest Lyapunov exponent (± 2 standard errors): {all_of(parts)}."]
+    if "exponents_truth" in data.attrs:
+        lines.append(f"The full model's were not computed: {data.attrs['exponents_truth']}")
+    return lines
+
+
+def _dimension(data: xr.Dataset, name: str) -> str:
+    exponents, dimension = data[f"lyapunov_{name}"], float(data[f"kaplan_yorke_{name}"])
+    if not exponents.attrs.get("settled", 1):
+        return "not settled: it differs from one half of its run to the other by more than chance"
+    exact = "" if float(data[f"lyapunov_{name}_error"][0]) else "exact; "
+    if exact and exponents[0] > 0:  # of a linear model
+        return f"{exact}it grows for ever, and so has no attractor"
+    if np.isnan(dimension):  # the sum of those known is not negative
+        return f"{exact}Kaplan-Yorke dimension at least {int(exponents.notnull().sum())}"
+    return f"{exact}Kaplan-Yorke dimension {dimension:.4g}"
 
 
 def _largest(data: xr.Dataset, name: str) -> str:
@@ -233,7 +268,9 @@ def robustness(data: xr.Dataset) -> list[str]:
     if "perturbation_growth" in data:
         worst = float(data["perturbation_growth"][-1])
         bound = float(data["growth_bound"][-1])
-        beside = f"; bounded, by estimate, by {bound:.3g}" if np.isfinite(bound) else ""
+        sure = data["growth_bound"].attrs.get("kind") == "certified"
+        words = "bounded" if sure else "bounded, by estimate,"
+        beside = f"; {words} by {bound:.3g}" if np.isfinite(bound) else ""
         grown = f"grown {worst:.3g} times" if np.isfinite(worst) else "ended the rollout"
         lines.append(
             f"The worst perturbation of a start found, 1 % large, had {grown} by "
@@ -262,6 +299,7 @@ def _as_far(data: xr.Dataset) -> str:
     """With which inputs rollouts went on past the reference."""
     return {
         "none": "",
+        "constant": ", with inputs held as they are",
         "periodic": ", with inputs that repeat those known, which are periodic",
         "known": ", as far as inputs are known",
     }[data.attrs["inputs"]]

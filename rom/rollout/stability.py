@@ -14,7 +14,12 @@ from rom.data.write import atomic_path
 from rom.rollout.changes import without_equation
 from rom.rollout.coordinates import without_skill
 from rom.rollout.cost import times_less
-from rom.rollout.reasons import errors_explained, outlasts_baselines, statistics_kept
+from rom.rollout.reasons import (
+    errors_explained,
+    other_units,
+    outlasts_baselines,
+    statistics_kept,
+)
 from rom.rollout.verdict import is_stable
 
 if TYPE_CHECKING:
@@ -51,7 +56,11 @@ class StabilityReport:
 
     @property
     def stable(self) -> bool:
-        """Whether every rollout stayed bounded, and did not grow, to ten times the horizon."""
+        """Whether every rollout stayed bounded, and did not grow, to ten times the horizon.
+
+        Nor in a thorough check beside the whole reference. What would grow later is not seen so: of
+        a linear model with an eigenvalue that grows the verdict then says "stable to ten horizons".
+        """
         return is_stable(self.data)
 
     @property
@@ -61,7 +70,10 @@ class StabilityReport:
 
     @property
     def reliable_time(self) -> float:
-        """Lead time to which a new forecast is valid at the level asked for; NaN if not known."""
+        """Lead time to which a new forecast is valid at the level asked for; NaN if not known.
+
+        At most as long as rollouts of which enough do not overlap: nine for a level of 0.9.
+        """
         return float(self.data.attrs["reliable_time"])
 
     @property
@@ -73,14 +85,18 @@ class StabilityReport:
     def trusted(self) -> bool:
         """Whether nothing speaks against the model for starts like the tested, as far as that went.
 
-        It is stable, reliable for longer than persistence, climatology and damped persistence, as
-        a whole and in every latent coordinate at the scale of its own variability, and its
-        statistics, if they were compared, are the truth's. Where its equations were followed along
-        the truth, none is surely farther from it than no change. If it was searched how
+        It is stable, holds in as many starts as the level says for longer than persistence,
+        climatology and damped persistence, as a whole and in every latent coordinate at the scale
+        of its own variability, and its statistics, if they were compared, are the truth's. Its
+        starts are of the order of size of the training states. Where its equations were followed
+        along the truth, none is surely farther from it than no change. If it was searched how
         perturbations grow, and the model is not chaotic and has no noise, its forecasts hold for as
         long as they would if only their starts were wrong, by 1 % or by what the projection loses.
-        For how long, and why, is in the verdict and its reasons.
+        For how long, and why, is in the verdict and its reasons. A model is trusted, too, where
+        independent starts are too few to state a level as far as it held.
         """
+        if other_units(self.data):
+            return False
         skilful = outlasts_baselines(self.data) and not without_skill(self.data)
         believed = skilful and errors_explained(self.data)
         kept = self.statistics_kept is not False and not without_equation(self.data)
@@ -102,8 +118,9 @@ class StabilityReport:
             add up for an orthogonal compressor. By lead time: ``rms_error`` over the starts (NaN
             once one has ended), ``anomaly_correlation``, ``variability_ratio`` (rollout over
             reference); with a baseline ``baseline_error``, ``skill``; by baseline
-            ``baseline_reliable_time``. By start: ``valid_time``, ``exceeded`` (whether the
-            tolerance was), ``status``, ``bounded``, ``end_lead`` (lead time reached),
+            ``baseline_reliable_time`` (to which it held in as many starts as the level says, as
+            the model did to the attribute ``held_time``). By start: ``valid_time``, ``exceeded``
+            (whether the tolerance was), ``status``, ``bounded``, ``end_lead`` (lead time reached),
             ``long_run_size`` (largest state over that in training and reference, carried on to
             ``long_run_lead``, which is ten horizons or as far as inputs are known; infinite if
             that ended early, NaN if there were none), ``start_size`` (how far out the start
@@ -114,25 +131,26 @@ class StabilityReport:
             variability) and ``coordinate_simple_time`` (the same of its best simple forecast);
             and by lead time, with starts enough: ``band_radius``.
 
-            A thorough check has more: ``skill_low``, ``skill_high``, ``anomaly_correlation_low``,
-            ``anomaly_correlation_high``; by cell, in the units of the data, ``cell_band_radius``
-            with the names of the cells, ``cell``; for starts in order of time
-            ``running_coverage`` (share of the rollouts tested so far that the fixed and the
-            adaptive band held) and ``adaptive_width`` (over that of the fixed one); by statistic
-            ``distance`` (over runs of the length in its attributes), ``sampling_error``,
-            ``statistics_kept``, ``statistics_known``, and the spectra, autocorrelations and
-            histograms themselves; by latent coordinate
-            ``change_error`` (of the change from row to row that the model gives along the truth,
-            relative to the truth's) and its lower bound ``change_error_low``; ``lyapunov_model``,
+            A thorough check has more: by run of the model beside the whole reference
+            ``free_run_size`` and ``free_run_lead`` (as of the long runs); ``skill_low``,
+            ``skill_high``, ``anomaly_correlation_low``, ``anomaly_correlation_high``; by cell, in
+            the units of the data, ``cell_band_radius`` with the names of the cells, ``cell``; for
+            starts in order of time ``running_coverage`` (share of the rollouts tested so far that
+            the fixed and the adaptive band held) and ``adaptive_width`` (over that of the fixed
+            one); by statistic ``distance`` (over runs of the length in its attributes),
+            ``sampling_error``, ``statistics_kept``, ``statistics_known``, and the spectra,
+            autocorrelations and histograms themselves; by latent coordinate ``change_error`` (of
+            the change from row to row that the model gives along the truth, relative to the
+            truth's) and its lower bound ``change_error_low``; ``lyapunov_model``,
             ``kaplan_yorke_model``, ``lyapunov_time``, for an affordable full model
             ``lyapunov_truth``, ``kaplan_yorke_truth``; ``error_bound`` (normalised),
-            ``useful_horizon``, ``effectivity``; ``perturbation_growth`` beside ``growth_bound``
-            (to first order, an estimate), and as an attribute
-            ``explained_time`` (to which errors of the start alone stay within the tolerance; not of
-            chaotic models); for a model with noise ``crps``, ``crps_climatology``,
-            ``crps_low``, ``crps_high`` and, of its skill over the climatology, ``crps_skill_low``,
-            ``crps_skill_high``; ``invariant_drift`` and that of the truth as the latent space sees
-            it, ``invariant_drift_truth``; ``field_truth``, ``field_model``.
+            ``useful_horizon``, ``effectivity``; ``perturbation_growth`` beside ``growth_bound`` (to
+            first order, an estimate), and as an attribute ``explained_time`` (to which errors of
+            the start alone stay within the tolerance; not of chaotic models); for a model with
+            noise ``crps``, ``crps_climatology``, ``crps_low``, ``crps_high`` and, of its skill over
+            the climatology, ``crps_skill_low``, ``crps_skill_high``; ``invariant_drift`` and that
+            of the truth as the latent space sees it, ``invariant_drift_truth``; ``field_truth``,
+            ``field_model``.
         """
         return self.data.assign_attrs(verdict=self.verdict, reasons="\n".join(self.reasons))
 

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rom.rollout.compare import Comparison
-from rom.rollout.horizon import holding_time, reliable_time, valid_time
+from rom.rollout.horizon import (
+    blocks,
+    fewest_apart,
+    holding_time,
+    longest_apart,
+    reliable_time,
+    valid_time,
+)
 from rom.rollout.result import Status
 from rom.rollout.skill import skill_score
 
@@ -57,9 +64,18 @@ def summarise(
     # On uneven sampling the lead times of the starts differ: these are their means.
     mean_lead = lead.mean(axis=0)
 
-    def reliable(errors: Array) -> float:
+    def held(errors: Array) -> float:
         return reliable_time(holding_time(errors, mean_lead, tolerance), level)
 
+    def apart(span: float) -> int:
+        return int(blocks(starts, stretches, span)[-1]) + 1
+
+    # A level is stated as far only as enough of the rollouts are independent.
+    starts, stretches = ([getattr(c, name) for c in comparisons] for name in ("start", "stretch"))
+    longest = longest_apart(starts, stretches, fewest_apart(level))
+    farthest = mean_lead.max(where=mean_lead <= longest * (1 + 1e-9), initial=0.0)
+    n_apart = apart(min(held(error), longest)) if longest >= 0 else 0
+    reliable = reliable_time(holding_time(error, mean_lead, tolerance), level, n_apart)
     correlation = np.stack([c.anomaly_correlation for c in comparisons])
     variability = skill_score(mean["variability"], mean["climatology"])
     runs = [c.run for c in comparisons]
@@ -80,7 +96,7 @@ def summarise(
             ),
             "baseline_reliable_time": (
                 "baseline",
-                [reliable(np.sqrt(square[name]) / scale) for name in baselines],
+                [held(np.sqrt(square[name]) / scale) for name in baselines],
                 {"units": unit},
             ),
             "anomaly_correlation": ("lead", correlation.mean(axis=0)),
@@ -102,13 +118,15 @@ def summarise(
         coords={
             "lead": ("lead", mean_lead, {"units": unit, "long_name": "lead time"}),
             "baseline": baselines,
-            "start_time": ("start", [c.start for c in comparisons], {"units": unit}),
+            "start_time": ("start", starts, {"units": unit}),
         },
     )
     return data.assign_attrs(
         tolerance=float(tolerance),
         level=float(level),
-        reliable_time=reliable(error),
+        held_time=held(error),
+        held_apart=apart(held(error)),
+        reliable_time=float(np.minimum(reliable, farthest)),
         scale=scale,
         bound=runs[0].bound,
         inputs=_kind_of_inputs(comparisons),
@@ -120,4 +138,7 @@ def _kind_of_inputs(comparisons: Sequence[Comparison]) -> str:
     """How rollouts were carried on past the reference, as far as inputs are concerned."""
     if comparisons[0].u is None:
         return "none"
-    return "periodic" if all(c.long_run.repeated for c in comparisons) else "known"
+    if not all(c.long_run.repeated for c in comparisons):
+        return "known"
+    inputs = [c.onward[1] for c in comparisons]
+    return "constant" if all(np.all(u == u[0]) for u in inputs if u is not None) else "periodic"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rom.base import FullModel
-from rom.data.trajectory import EVEN_RTOL, even_step
+from rom.data.trajectory import even_step
 from rom.rollout.changes import with_changes
 from rom.rollout.compare import LONG_RUN, Comparison
 from rom.rollout.divergence import (
@@ -22,26 +21,19 @@ from rom.rollout.divergence import (
     with_starts_around,
 )
 from rom.rollout.evidence import with_drift, with_intervals
-from rom.rollout.free_runs import FreeRun, free_runs
-from rom.rollout.full_equation import full_equation
-from rom.rollout.result import Status
+from rom.rollout.exponents import with_exponents
+from rom.rollout.free_runs import FreeRun, free_runs, with_free_runs
 from rom.rollout.statistics import TOLERANCE, Statistics, compare_statistics, invariant_drift
 from rom.rollout.truths import Truth, full_run
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from rom.rollout.lyapunov import Lyapunov
-
 Array = NDArray[np.float64]
 Invariants = Mapping[str, Callable[[Any], Any]]
 
-# Lyapunov exponents: at most so many, along so many horizons, each in so many output times.
-MOST_EXPONENTS, LYAPUNOV_HORIZONS, PER_HORIZON = 40, 20, 20
-# Those of the full model are left out where they would take longer than this, in seconds, along
-# the fewest output times, and its long run where that would. From one output time to the next the
-# perturbations must stay apart: the fastest and the slowest may part by this, as a logarithm.
-PATIENCE, FEWEST_TIMES, MOST_TIMES, APART = 10.0, 200, 500, 10.0
+# The long run of the full model is left out where it would take longer than this, in seconds.
+PATIENCE = 10.0
 
 
 def examine(
@@ -59,6 +51,7 @@ def examine(
     data = with_changes(data, model.dynamics_, runs)
     longer = _long_truth(model, reference, comparisons)
     long_run = [] if longer is None else [free_runs(model, comparisons, [longer])]
+    data = with_free_runs(data, model, comparisons, [*runs, *(run for [run] in long_run)])
     data = with_statistics(data, [runs, *long_run])
     data = with_certificate(data, model)
     if data["bounded"].all():  # what ends early needs no subtle evidence, and may take long
@@ -145,84 +138,6 @@ def _step(times: Sequence[Array]) -> float:
     pieces = [slice(int(a), int(b)) for a, b in pairwise(edges)]
     name = "A comparison of statistics"
     return even_step(np.concatenate(times), pieces, needed_by=name, otherwise="")
-
-
-def with_exponents(
-    data: xr.Dataset, model: Any, comparisons: Sequence[Comparison], reference: Any
-) -> xr.Dataset:
-    """Add Lyapunov exponents of a model, and of a full one if that is affordable."""
-    from rom.rollout.lyapunov import lyapunov  # numba takes half a second to import
-
-    first = comparisons[0]
-    dynamics, run, z0 = model.dynamics_, first.run, first.truth[0]
-    horizon, n = run.t[-1] - run.t[0], min(MOST_EXPONENTS, len(z0))
-    step = horizon / (PER_HORIZON if dynamics.time == "continuous" else len(run.t) - 1)
-    t, u = step * np.arange(round(LYAPUNOV_HORIZONS * horizon / step) + 1), None
-    if dynamics.n_inputs_:
-        t, u = first.onward
-        if t[-1] - t[0] < LONG_RUN * horizon * (1 - EVEN_RTOL):
-            return data.assign_attrs(
-                exponents="they are means over a long run, for which inputs are not known."
-            )
-    found = lyapunov(dynamics, z0, t, u=u, n_exponents=n, bound=run.bound)
-    data = data.assign(
-        lyapunov_model=("exponent", found.exponents),
-        lyapunov_model_error=("exponent", found.standard_error),
-        kaplan_yorke_model=found.kaplan_yorke,
-        lyapunov_time=found.time,
-    )
-    if not isinstance(reference, FullModel):
-        return data
-    state = np.asarray(model.decode(z0[None]))[0]
-    true = _of_full_model(reference, state, t, u, n, float(np.ptp(found.exponents)))
-    if true is None:
-        return data
-    return data.assign(
-        lyapunov_truth=("exponent", true.exponents),
-        lyapunov_truth_error=("exponent", true.standard_error),
-        kaplan_yorke_truth=true.kaplan_yorke,
-        lyapunov_time=true.time if np.isfinite(true.time) else found.time,
-    )
-
-
-def _of_full_model(
-    reference: FullModel, state: Array, t: Array, u: Array | None, n: int, spread: float
-) -> Lyapunov | None:
-    """From its equation, if that is known, small and free, else from its runs, if affordable."""
-    from rom.rollout.lyapunov import flow_lyapunov, lyapunov
-
-    equation = full_equation(reference, state.size) if u is None else None
-    if equation is not None:
-        y0 = equation.basis @ state.ravel()
-        n = min(n, len(y0))
-        found = lyapunov(equation.dynamics, y0, t - t[0], n_exponents=n, bound=np.inf)
-        if found.status is Status.COMPLETED:
-            return found
-    if not 0 < spread < np.inf:
-        return None
-    interval = min(APART / spread, float(t[-1] - t[0]))
-    if u is None:
-        t = np.linspace(0.0, interval * (MOST_TIMES - 1), MOST_TIMES)
-    elif t[1] - t[0] > interval:  # perturbations would not stay apart until the next input
-        return None
-    try:
-        few = slice(_affordable(reference, state, t[:2], None if u is None else u[:2], n))
-        if len(t[few]) < FEWEST_TIMES:
-            return None
-        u = None if u is None else u[few]
-        return flow_lyapunov(reference, state, t[few], u=u, n_exponents=n)
-    except FloatingPointError:  # it blew up, though its shorter runs did not
-        return None
-
-
-def _affordable(
-    reference: FullModel, state: Array, interval: Array, u: Array | None, n: int
-) -> int:
-    """Over how many intervals `n` exponents of a full model can be followed."""
-    begin = perf_counter()
-    reference.simulate(state, interval, u=u)
-    seconds = (2 * n + 1) * (perf_counter() - begin)
-    return int(PATIENCE // seconds)
 
 
 def with_invariants(

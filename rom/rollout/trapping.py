@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgWarning, solve_discrete_lyapunov
+from scipy.linalg import LinAlgWarning, eig, solve_discrete_lyapunov
 from scipy.optimize import minimize
 from scipy.special import comb
 
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 LARGEST_PROOF, TRIES = 2e7, 2000
 # Energy that quadratic terms may produce in a norm that is tried, over what they could.
 NEARLY = (1e-9, 1e-6, 1e-3)
-# Decay over the norm of the model, by coordinate, that counts as rounding.
+# Decay or growth over the norm of the model, by coordinate, that counts as rounding.
 ROUNDING = 64 * np.finfo(np.float64).eps
 
 
@@ -38,7 +38,9 @@ class Region(NamedTuple):
     basin: float
     """Euclidean radius of a ball from which all of them do; infinite for all states."""
     words: str
-    """The statement, or "not certified: " and why."""
+    """The statement, or "not certified: " and why, or that it is not bounded."""
+    growth: float = 0.0
+    """Rate, by unit of time, at which a linear model grows for ever; 0 if none is known."""
 
 
 def certified_region(dynamics: Dynamics) -> Region:
@@ -46,9 +48,10 @@ def certified_region(dynamics: Dynamics) -> Region:
 
     Energies ``E = (z - m)·P (z - m) / 2`` are tried that fall wherever they are large: with P the
     identity first, then with P and m searched for together, which for a polynomial model is a
-    linear matrix inequality. Where the quadratic terms of a quadratic model produce energy in every
-    norm P, if only by the rounding of its coefficients, it may still fall between two radii: then
-    rollouts from inside of the larger one end in the smaller.
+    linear matrix inequality. A linear model with an eigenvalue that grows beyond rounding is said
+    to grow for ever. Where the quadratic terms of a quadratic model produce energy in every norm P,
+    if only by the rounding of its coefficients, it may still fall between two radii: then rollouts
+    from inside of the larger one end in the smaller.
 
     Parameters
     ----------
@@ -92,16 +95,17 @@ def certified_region(dynamics: Dynamics) -> Region:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", LinAlgWarning)
-            return _region(dynamics.time, Polynomial(exponents, coef), degree)
+            step = dynamics.dt_ if np.isfinite(dynamics.dt_) else 1.0
+            return _region(dynamics.time, step, Polynomial(exponents, coef), degree)
     except (np.linalg.LinAlgError, LinAlgWarning):  # on the verge of stability, or out of scale
         return _none(rank, "the proof is lost in rounding")
 
 
-def _region(time: str, polynomial: Polynomial, degree: int) -> Region:
+def _region(time: str, step: float, polynomial: Polynomial, degree: int) -> Region:
     exponents, coef = polynomial
     rank = len(coef)
     if degree <= 1:
-        return _steady(time, *_operators(exponents, coef)[:2])
+        return _steady(time, step, *_operators(exponents, coef)[:2])
     if time == "discrete":
         return _none(rank, "only linear maps are treated")
     if degree > 3:
@@ -215,13 +219,18 @@ def _operators(exponents: NDArray[np.int64], coef: Array) -> tuple[Array, Array,
     return c, A, H
 
 
-def _steady(time: str, constant: Array, A: Array) -> Region:
+def _steady(time: str, dt: float, constant: Array, A: Array) -> Region:
     """Of a linear model, whose energy P solves Lyapunov's equation where it decays."""
     rank = len(A)
     eigenvalues = np.linalg.eigvals(A)
     discrete = time == "discrete"
     decay = 1 - np.abs(eigenvalues).max() if discrete else -eigenvalues.real.max()
     if not decay > ROUNDING * rank * (max(1.0, _rate(A)) if discrete else _rate(A)):
+        growth = _growth(A, discrete) / (dt if discrete else 1.0)
+        if growth > 0:
+            words = f"not bounded: it grows for ever, at rate {growth:.3g}"
+            words += f" (e-folding in {1 / growth:.3g})"
+            return _none(rank, "")._replace(words=words, growth=growth)
         return _none(rank, "the linear model has a direction that does not decay beyond rounding")
     one = np.eye(rank)
     # A bilinear change of variable makes a map of a flow and keeps the energies that fall.
@@ -232,6 +241,16 @@ def _steady(time: str, constant: Array, A: Array) -> Region:
         return _none(rank, "its decay is lost in rounding")
     centre = np.linalg.solve(one - A if discrete else -A, constant).astype(np.float64)
     return Region(True, centre, 0.0, float("inf"), "every rollout ends at one steady state")
+
+
+def _growth(A: Array, discrete: bool) -> float:
+    """The fastest growth beyond rounding, which moves eigenvalues the more the less normal A is."""
+    values, left, right = eig(A, left=True)
+    growth = np.abs(values) - 1 if discrete else values.real
+    cosine = np.abs(np.sum(left.conj() * right, axis=0))  # of unit vectors
+    sure = growth * cosine > ROUNDING * len(A) * max(1.0 if discrete else 0.0, _rate(A))
+    growth = growth[sure].max(initial=0.0)
+    return float(np.log1p(growth) if discrete else growth)
 
 
 def _rate(A: Array) -> float:

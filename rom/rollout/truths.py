@@ -13,7 +13,7 @@ from rom import checks
 from rom.base import FullModel
 from rom.data.trajectory import segments
 from rom.rollout.coarse import Rival, at_equal_cost
-from rom.rollout.cost import timed_rollout
+from rom.rollout.cost import least, timed_rollout
 
 Array = NDArray[np.float64]
 
@@ -37,6 +37,8 @@ class Truth(NamedTuple):
     the end of the rollout."""
     before: Array | None = None
     """Rows before the start, which the latent states of a model with delays hold."""
+    stretch: int = 0
+    """Number of the run of the full model, or of the stretch of sampling that the start lies in."""
 
     def latent(self, model: Any) -> Array:
         """Latent states (n_time, rank), projected."""
@@ -83,10 +85,13 @@ def simulated(
     if not len(states):
         raise ValueError("starts must hold at least one state, but it is empty.")
     reference.simulate(states[0], t[:2], u=None if u is None else u[:2])  # compiles, where it must
-    _, budget = timed_rollout(model, model.latent_[chosen[0]], t, u)
+    budget = least(lambda: timed_rollout(model, model.latent_[chosen[0]], t, u)[1])
     rival = at_equal_cost(reference, states[0], t, u, budget)
     plain = isinstance(decoded, np.ndarray)
-    runs = (full_run(model, reference, rival, state, t, u, plain) for state in states)
+    runs = (
+        full_run(model, reference, rival, state, t, u, plain)._replace(stretch=i)
+        for i, state in enumerate(states)
+    )
     return Truths(runs, iter(()), 0, rival)
 
 
@@ -171,15 +176,20 @@ def held_out(
     def parts(slices: list[slice]) -> Iterator[Truth]:
         for s in slices:
             before = np.asarray(rows[s.start - past : s.start]) if past else None
+            i, piece = next(
+                (i, piece) for i, piece in enumerate(pieces) if piece.start <= s.start < piece.stop
+            )
             inputs, known = None, None
             if u is not None:
-                piece = next(piece for piece in pieces if piece.start <= s.start < piece.stop)
                 inputs, known = u[s], (times[piece], u[piece], s.stop - piece.start)
-            yield Truth(times[s], inputs, np.asarray(rows[s]), known=known, before=before)
+            states = np.asarray(rows[s])
+            yield Truth(times[s], inputs, states, known=known, before=before, stretch=i)
 
+    axis = model.time_axis_
+    unit = "" if axis is None or axis.unit == "1" else axis.unit
     by_length = sorted(pieces, key=lambda piece: piece.start - piece.stop)
     return Truths(
-        parts(windows(times, pieces, horizon, n_starts)),
+        parts(windows(times, pieces, horizon, n_starts, unit)),
         parts([piece for piece in by_length[:n_starts] if piece.stop - piece.start > 1]),
         n_short + int(np.sum(spans < horizon * (1 - 1e-9))),
     )
@@ -191,7 +201,9 @@ def step_of(model: Any) -> float:
     return dt if np.isfinite(dt) else 1.0
 
 
-def windows(t: Array, pieces: list[slice], horizon: float, n_starts: int) -> list[slice]:
+def windows(
+    t: Array, pieces: list[slice], horizon: float, n_starts: int, unit: str = ""
+) -> list[slice]:
     """Equally many rows from each of some evenly spaced starts, each inside one of `pieces`."""
     slack = 1e-9 * max(1.0, abs(horizon))
     ends = np.full(len(t), -1)
@@ -206,8 +218,9 @@ def windows(t: Array, pieces: list[slice], horizon: float, n_starts: int) -> lis
     if not candidates.size:
         longest = max(t[piece.stop - 1] - t[piece.start] for piece in pieces)
         raise ValueError(
-            f"No start has two rows or more within horizon = {horizon:g}: the longest of the "
-            f"{len(pieces)} stretches of continuous sampling is {longest:g} long."
+            f"No start has two rows or more within horizon = {f'{horizon:g} {unit}'.rstrip()}: the "
+            f"longest of the {len(pieces)} stretches of continuous sampling is "
+            f"{f'{longest:g} {unit}'.rstrip()} long."
         )
     chosen = evenly(candidates, n_starts)
     n_rows = int((ends[chosen] - chosen).min())

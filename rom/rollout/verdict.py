@@ -13,6 +13,7 @@ from rom.rollout.horizon import skilful_span
 from rom.rollout.reasons import (
     all_of,
     inputs_out_of_range,
+    other_units,
     out_of_range,
     statistics_kept,
     time_in_words,
@@ -40,20 +41,31 @@ def verdict_of(data: xr.Dataset) -> str:
     if data.attrs.get("thorough"):
         words += [_reliability(data), *coordinates.in_verdict(data), _statistics(data)]
         words += [*changes.in_verdict(data), *_fragility(data)]
-    if out_of_range(data):
+    if other_units(data):
+        ratio = f"{data.attrs['size_ratio']:.2g} times as large as the training states"
+        words.append(f"the reference is {ratio}: other units?")
+    elif out_of_range(data):
         words.append("its starts are outside of the training range")
     if inputs_out_of_range(data):
         words.append("its inputs leave the training range")
+    if data.attrs.get("n_seen", 0) > data.sizes["start"] / 2:
+        words.append("checked on data that the model was fitted to")
     return "; ".join(words)
 
 
 def _reliability(data: xr.Dataset) -> str:
-    time, level = data.attrs["reliable_time"], f"level {100 * data.attrs['level']:.3g} %"
-    if np.isnan(time):
-        return f"too few starts to say how long it is reliable at {level}"
+    time, held = (data.attrs[name] for name in ("reliable_time", "held_time"))
+    level = f"{100 * data.attrs['level']:.3g} %"
+    if np.isnan(held):
+        return f"too few starts to say how long it is reliable at level {level}"
+    n, apart = data.sizes["start"], data.attrs["held_apart"]
+    far = f"held to lead time {time_in_words(held, data)} in {level} of {n} starts"
+    if held <= float(data["lead"][0]):
+        return f"reliable at no lead time at level {level}"
     if time <= float(data["lead"][0]):
-        return f"reliable at no lead time at {level}"
-    return f"reliable to lead time {time_in_words(time, data)} at {level}"
+        return f"{far}, {apart} of them independent: too few to state a level"
+    sure = f"reliable to lead time {time_in_words(time, data)} at level {level}"
+    return f"{sure} ({far}, {apart} independent)" if time < held else sure
 
 
 def _statistics(data: xr.Dataset) -> str:
@@ -88,22 +100,22 @@ def _stability(data: xr.Dataset) -> str:
     late = _late_variability(data)
     if late > GROWN:
         return f"bounded, but its variability grew to {late:.3g} times the reference's"
-    size = _long_run(data)
-    if size > GROWN:
+    if _largest(data) > GROWN:
         return f"bounded to lead time {_last(data)}, but unstable in the long run"
+    stable = "stable to ten horizons" if data.attrs.get("growth_rate", 0.0) > 0 else "stable"
     if not data["exceeded"].any():
-        return f"stable and accurate to the horizon, lead time {_last(data)}"
+        return f"{stable} and accurate to the horizon, lead time {_last(data)}"
     skill = data["skill_low"].fillna(data["skill"]) if "skill_low" in data else data["skill"]
     span = skilful_span(skill, data["lead"])
     if span is None:
-        return "stable but no better than its baselines"
+        return f"{stable} but no better than its baselines"
     first, last = (time_in_words(lead, data) for lead in span)
-    return f"stable, better than its baselines from lead time {first} to {last}"
+    return f"{stable}, better than its baselines from lead time {first} to {last}"
 
 
 def is_stable(data: xr.Dataset) -> bool:
-    """Whether every rollout stayed bounded, and did not grow, to ten times the horizon."""
-    grown = _late_variability(data) > GROWN or _long_run(data) > GROWN
+    """Whether every rollout stayed bounded, and did not grow, as long as they were run."""
+    grown = _late_variability(data) > GROWN or _largest(data) > GROWN
     return bool(data["bounded"].all()) and not grown
 
 
@@ -112,6 +124,7 @@ def reasons_of(data: xr.Dataset) -> tuple[str, ...]:
     return (
         *_endings(data),
         *_carried_on(data),
+        *_run_freely(data),
         *_untested(data),
         _validity(data),
         *reasons.reliability(data),
@@ -146,7 +159,8 @@ def _endings(data: xr.Dataset) -> list[str]:
         first = float(ended["end_lead"].values[ended["status"].values == name].min())
         lines.append(
             f"{count} of {n} rollouts ended before lead time {horizon}, the first at "
-            f"{time_in_words(first, data)} (bound {data.attrs['bound']:.3g}). {Status[name].value}"
+            f"{time_in_words(first, data)} (bound {data.attrs['bound']:.3g})."
+            + ("" if other_units(data) else f" {Status[name].value}")
         )
     return lines
 
@@ -162,6 +176,7 @@ def _carried_on(data: xr.Dataset) -> list[str]:
         ]
     to = {
         "none": "to ten times that lead time",
+        "constant": "to ten times that lead time, with their inputs held as they are",
         "periodic": "to ten times that lead time by repeating their inputs, which are periodic",
         "known": "as far as their inputs are known, at most to lead time "
         + time_in_words(float(data["long_run_lead"].max()), data),
@@ -178,6 +193,35 @@ def _carried_on(data: xr.Dataset) -> list[str]:
 def _long_run(data: xr.Dataset) -> float:
     """The largest of the long runs' sizes; NaN where none could be made."""
     return float(data["long_run_size"].max())
+
+
+def _run_freely(data: xr.Dataset) -> list[str]:
+    """That the model grew or ended where it was run beside the whole truth."""
+    size = _free_run(data)
+    if not size > GROWN:
+        return []
+    lead, sizes = data["free_run_lead"].values, data["free_run_size"].values
+    ended = np.isinf(sizes)
+    if ended.any():
+        return [
+            f"Run freely beside the whole reference, it left the bound or ended in {ended.sum()} "
+            f"of {len(sizes)} runs, the first at lead time "
+            f"{time_in_words(float(lead[ended].min()), data)}."
+        ]
+    return [
+        "Run freely beside the whole reference, to lead time "
+        f"{time_in_words(float(lead[sizes.argmax()]), data)}, its largest state was {size:.3g} "
+        "times the largest in training and reference."
+    ]
+
+
+def _free_run(data: xr.Dataset) -> float:
+    return float(data["free_run_size"].max()) if "free_run_size" in data else np.nan
+
+
+def _largest(data: xr.Dataset) -> float:
+    """Of the long runs and the free ones; NaN where there were none."""
+    return float(np.fmax(_long_run(data), _free_run(data)))
 
 
 def _untested(data: xr.Dataset) -> list[str]:
@@ -204,9 +248,11 @@ def _split(data: xr.Dataset) -> str:
     floor = float(np.sqrt((data["error_floor"] ** 2).mean()))
     dynamics = float(np.sqrt((data["error_dynamics"] ** 2).mean()))
     wanted = "a larger rank" if floor > dynamics else "better dynamics"
+    # Where rollouts end, or in other units, there is other advice.
+    told = data["bounded"].all() and not other_units(data)
     return (
         f"Root mean square error from the projection: {floor:.3g}; from the dynamics, while the "
-        f"rollouts ran: {dynamics:.3g}. The larger part calls for {wanted}."
+        f"rollouts ran: {dynamics:.3g}." + (f" The larger part calls for {wanted}." if told else "")
     )
 
 

@@ -36,7 +36,14 @@ def bare(n=N, unit="days"):
             "reduced_seconds": ("start", np.full(n, np.nan)),
         },
         coords={"lead": LEAD, "baseline": baselines, "start_time": ("start", 10.0 + np.arange(n))},
-        attrs={"tolerance": 0.4, "level": 0.9, "reliable_time": 2.2, "bound": 9.0}
+        attrs={
+            "tolerance": 0.4,
+            "level": 0.9,
+            "reliable_time": 2.2,
+            "held_time": 2.4,
+            "held_apart": 5,
+            "bound": 9.0,
+        }
         | {"time_unit": unit, "scale": 1.0, "n_untested": 0},
     )
     return StabilityReport(data, "stable & better than its baselines", ("One reason.", "A < B."))

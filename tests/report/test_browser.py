@@ -149,6 +149,9 @@ def test_phone_needs_no_sideways_scrolling_and_type_is_legible(kind, browser, tm
             """[...document.querySelectorAll('figure text')]
             .map(text => text.getBoundingClientRect().height)"""
         )
+        hidden = """[...document.querySelectorAll('.compare .wide')]
+            .filter(part => part.scrollWidth > part.clientWidth).length"""
+        assert page.evaluate(hidden) == 0
         # A line of type is as high as its size, or higher; exponents in axis labels are smaller.
         assert min(heights) >= 8
 

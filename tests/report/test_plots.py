@@ -255,3 +255,19 @@ def test_a_long_verdict_stays_on_the_picture():
     title = figure._suptitle
     assert title.get_text().replace("\n", " ") == f"{words} (12 rollouts)"
     assert title.get_window_extent().x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize("name", ["mass", "available potential energy"])
+def test_legends_lie_whole_on_the_picture_however_many_and_long_their_entries(name):
+    data = complete().data.assign_coords(invariant=["energy", name])
+    failed = np.arange(data.sizes["start"]) < 3
+    data = data.assign(bounded=("start", ~failed), exceeded=("start", np.roll(failed, 3)))
+    figure = plot_report(rom.rollout.StabilityReport(data, "stable", ()))
+    figure.draw_without_rendering()
+    parts = [part for part in figure.subfigs if part.axes]
+    legends = [(ax.get_legend(), part) for part in parts for ax in part.axes if ax.get_legend()]
+    assert max(len(legend.get_texts()) for legend, _ in legends) >= 6
+    for legend, part in legends:
+        box, title = legend.get_window_extent(), part.get_suptitle()
+        assert part.bbox.x0 <= box.x0 < box.x1 <= part.bbox.x1, title
+        assert part.bbox.y0 <= box.y0 < box.y1 <= part._suptitle.get_window_extent().y0 + 10, title

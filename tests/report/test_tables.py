@@ -78,7 +78,7 @@ def test_comparison_has_one_row_a_model_and_leaves_gaps():
     assert [row[0] for row in table.rows] == ["a", "b"]
     column = list(table.head).index("statistics kept")
     assert [row[column] for row in table.rows] == ["4 of 6", ""]
-    text = as_text(table).splitlines()
+    text = as_text(table, 1000).splitlines()
     assert len(text) == 3
     assert (
         len(
@@ -89,6 +89,15 @@ def test_comparison_has_one_row_a_model_and_leaves_gaps():
         )
         == 1
     )
+
+
+def test_columns_that_do_not_fit_the_terminal_stand_below():
+    table = comparison_table({"a": complete(), "b": bare()})
+    parts = as_text(table, 60).split("\n\n")
+    assert len(parts) > 1
+    assert all(len(line) <= 60 for part in parts for line in part.splitlines())
+    assert all([line[0] for line in part.splitlines()] == ["m", "a", "b"] for part in parts)
+    assert all(any(head in part for part in parts) for head in table.head)
 
 
 @pytest.mark.parametrize(

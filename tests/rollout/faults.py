@@ -122,7 +122,15 @@ FAULTS = [
         ValueError,
         "hPa",
     ),
-    Fault("other units, not labelled", partial(check, reference=1000 * X), None, "other units"),
+    *(
+        Fault(
+            f"other units, not labelled: times {k:g}",
+            partial(check, reference=k * X),
+            None,
+            "times as large as the training states: other units?",
+        )
+        for k in (1000, 100, 10, 0.1, 0.01)
+    ),
     Fault("shifted by an offset", partial(check, reference=X + 273.15), None, "other units"),
     Fault("constant reference", partial(check, reference=np.ones_like(X)), None, "no better than"),
     Fault(

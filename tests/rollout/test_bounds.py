@@ -15,7 +15,13 @@ from rom.fom import Burgers, CylinderWake, Heat, Lorenz96, Wave
 from rom.rollout.bounds import bernstein, certified_bound, sizes_of
 from rom.rollout.certificate import Split, certificate, certify
 from rom.rollout.comparison import comparison, exponentials
-from rom.rollout.error_estimate import error_bound, estimated_bound, growth_bound, jacobians
+from rom.rollout.error_estimate import (
+    error_bound,
+    estimated_bound,
+    growth_bound,
+    jacobians,
+    propagator_norms,
+)
 
 Operators = rom.OperatorInference.from_operators
 
@@ -427,15 +433,27 @@ def test_losses_add_up_in_squares_only_if_the_projection_is_orthogonal(compresso
 
 @pytest.mark.parametrize("seed", range(3))
 def test_small_changes_grow_no_more_than_the_bound_on_growth(seed):
-    """Exact for a linear model: its logarithmic norm is the same everywhere."""
+    """Exact for a linear model; else its logarithmic norm, if that is the same everywhere."""
     A = np.random.default_rng(seed).normal(size=(3, 3))
-    t = np.linspace(0, 2, 21)
-    model = Operators(A=A)
-    bound = growth_bound(model, rom.rollout(model, np.ones(3), t, bound=np.inf))
+    t = np.array([0.0, *np.linspace(0.3, 2, 21), 3.0])
+    model, padded = Operators(A=A), Operators(A=A, H=np.zeros((3, 6)))
+    run = rom.rollout(model, np.ones(3), t, bound=np.inf)
     exact = np.array([np.linalg.norm(expm(A * s), 2) for s in t])
-    assert np.all(bound >= exact * (1 - 1e-9))
+    for same in (model, padded):
+        np.testing.assert_allclose(growth_bound(same, run), exact, rtol=1e-9)
     rate = np.linalg.eigvalsh((A + A.T) / 2)[-1]
+    curved = Operators(A=A, H=np.full((3, 6), 1e-12))
+    bound = growth_bound(curved, rom.rollout(curved, np.ones(3), t, bound=np.inf))
     np.testing.assert_allclose(bound, np.exp(rate * t), rtol=1e-6)
+
+
+def test_the_growth_in_a_linear_map_is_the_norm_of_its_powers():
+    A = np.array([[0.5, 4.0], [0.0, -0.25]])
+    norms = propagator_norms(A, "discrete", np.arange(5.0))
+    exact = [np.linalg.norm(np.linalg.matrix_power(A, k), 2) for k in range(5)]
+    np.testing.assert_allclose(norms, exact)
+    endless = propagator_norms(np.array([[1e200]]), "discrete", np.arange(4.0))
+    np.testing.assert_array_equal(endless, [1, 1e200, np.inf, np.inf])
 
 
 def test_jacobians_of_a_quadratic_model():

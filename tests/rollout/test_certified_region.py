@@ -154,6 +154,26 @@ def test_what_rounding_decides_is_not_certified(decay):
     assert certified_region(Operators(A=turn - 1e-9 * np.eye(3))).certified
 
 
+@pytest.mark.parametrize("growth", [1e-9, 0.01, 3.0])
+def test_a_linear_model_that_grows_for_ever_is_said_to(growth):
+    A = np.array([[growth, 50.0], [0.0, -1.0]])
+    words = f"not bounded: it grows for ever, at rate {growth:.3g} (e-folding in {1 / growth:.3g})"
+    region = certified_region(Operators(A=A))
+    assert (region.certified, region.words) == (False, words)
+    assert region.growth == pytest.approx(growth)
+    k = np.arange(30)
+    spiral = np.exp(growth * k)[:, None] * np.c_[np.cos(2 * k), np.sin(2 * k)]
+    if growth > 1e-6:
+        found = certified_region(DMD().fit(spiral, t=0.5 * k))
+        assert found.growth == pytest.approx(2 * growth)
+
+
+def test_what_may_be_rounding_does_not_grow():
+    drift = np.array([[0.0, 1.0], [0.0, 0.0]])  # its eigenvalues move by the root of rounding
+    for A in (drift, drift + 1e-12 * np.eye(2), np.array([[1e-17, 1.0], [-1.0, 1e-17]])):
+        assert certified_region(Operators(A=A)).growth == 0
+
+
 def refused():
     k = np.arange(12.0)
     x = np.c_[np.cos(k), np.sin(k)]

@@ -71,6 +71,7 @@ class Model:
         self.latent_, self.latent_t_ = latent, t
         self.latent_trajectory_ = np.zeros(len(t), int)
         self.time_axis_ = SimpleNamespace(unit="s")
+        self.preprocess_ = SimpleNamespace(offset_=np.zeros((1, 1)), factor_=np.ones(1))
 
     states_per_row = 1
 
@@ -317,6 +318,8 @@ def test_windows_stay_inside_their_stretch():
     assert len(windows(t, pieces, 7.0, 5)) == 5
     with pytest.raises(ValueError, match=r"horizon = 20.*3 stretches.*19 long"):
         windows(t, pieces, 20.0, 5)
+    with pytest.raises(ValueError, match=r"horizon = 20 days: .* is 19 days long"):
+        windows(t, pieces, 20.0, 5, "days")
 
 
 def test_every_trajectory_that_reaches_the_horizon_is_tested_and_the_others_are_counted(modes):

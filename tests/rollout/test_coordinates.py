@@ -93,6 +93,12 @@ def test_a_coordinate_that_is_pulled_back_hides_its_equation_from_forecasts():
         assert report.trusted == (sign > 0)
 
 
+def test_that_no_coordinate_is_forecast_is_said_so(two_circles):
+    text = str(checked(two_circles[:, :2], -TURN))
+    assert "no latent coordinate by itself is reliable for longer than its best simple" in text
+    assert "but for" not in text
+
+
 def test_rounding_is_no_coordinate(two_circles):
     dust = 1e-9 * np.random.default_rng(0).normal(size=len(T))
     report = checked(np.c_[two_circles, dust], blocks(TURN, TURN / 2, [[-1.0]]))

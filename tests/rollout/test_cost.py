@@ -1,5 +1,8 @@
 """Operations, memory, break-even, and the rival at equal cost."""
 
+from itertools import cycle
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -11,31 +14,66 @@ from rom.rollout.cost import break_even, costs, flops, n_numbers
 
 
 class Slow:
-    """A full model whose runs cost as many seconds as it has points, and fail on two."""
+    """A full model whose runs cost as many milliseconds as it has points, and fail on two.
+
+    Two runs of three take longer, as on a machine that does other things, too.
+    """
+
+    costs: ClassVar = {}  # other than its points
 
     def __init__(self, n, clock):
-        self.n, self.clock = n, clock
+        self.n, self.clock, self.noise = n, clock, cycle([5, 3, 1])
 
     def simulate(self, x0, t, *, u=None, params=None):
         if self.n == 2:
             raise FloatingPointError("The simulation left the finite numbers.")
-        self.clock[0] += self.n
+        if len(t) > 2:
+            self.clock[0] += 1e-3 * self.costs.get(self.n, self.n) * next(self.noise)
         return xr.DataArray(np.zeros((len(t), 64)), dims=("time", "x"))
 
     def coarser(self, factor):
         if factor > 32:
             raise ValueError("too few points")
-        return Slow(self.n // factor, self.clock)
+        return type(self)(self.n // factor, self.clock)
+
+
+class Uneven(Slow):
+    """Of eight points dearer than of sixteen."""
+
+    costs: ClassVar = {8: 9, 16: 7}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that full models have run for, and no others."""
+    seconds = [0.0]
+    monkeypatch.setattr("rom.rollout.coarse.perf_counter", lambda: seconds[0])
+    return seconds
 
 
 @pytest.mark.parametrize(
-    ("budget", "points"), [(1e-9, 4), (4.0, 4), (7.9, 4), (8.0, 8), (17.0, 16), (1e9, 32)]
+    ("kind", "budget", "points"),
+    [
+        (Slow, 1e-9, 4),
+        (Slow, 4.1, 4),
+        (Slow, 7.9, 4),
+        (Slow, 8.1, 8),
+        (Slow, 17.0, 16),
+        (Slow, 1e9, 32),
+        (Uneven, 8.1, 16),
+    ],
 )
-def test_the_rival_is_the_finest_that_costs_no_more(budget, points, monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr("rom.rollout.coarse.perf_counter", lambda: clock[0])
-    rival = at_equal_cost(Slow(64, clock), np.zeros(64), np.arange(3.0), None, budget)
-    assert (rival.model.n, rival.factor, rival.seconds) == (points, 64 // points, points)
+def test_the_rival_is_the_finest_that_costs_no_more(kind, budget, points, clock):
+    """Whatever else the machine does: the least time of several runs counts."""
+    rival = at_equal_cost(kind(64, clock), np.zeros(64), np.arange(3.0), None, 1e-3 * budget)
+    assert (rival.model.n, rival.factor) == (points, 64 // points)
+    assert rival.seconds == pytest.approx(1e-3 * kind.costs.get(points, points))
+
+
+def test_dear_models_are_timed_once_and_none_finer_than_twice_the_budget(clock):
+    dear = Slow(64_000, clock)
+    assert at_equal_cost(dear, np.zeros(64), np.arange(3.0), None, 1e-3).model.n == 2000
+    assert clock[0] == pytest.approx(5 * (2 + 4))  # seconds, of the two coarsest
 
 
 def test_a_grid_too_coarse_for_the_inputs_is_no_rival():

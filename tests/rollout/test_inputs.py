@@ -1,5 +1,7 @@
 """Inputs with labels are found at the times asked for, and go on where they are known to."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -108,12 +110,29 @@ def test_periodic_inputs_are_repeated_to_ten_horizons_and_show_slow_growth():
     assert not report.stable
 
 
+def test_a_parameter_is_held_where_rollouts_are_carried_on():
+    model, _, _ = driven()
+    u = np.ones((len(T), 1))
+    rows = rom.rollout(model.dynamics_, [0.5], T, u=u, bound=np.inf).z
+    report = rom.check(model, rows, t=T, u=u, horizon=2.0, n_starts=3, thorough=True)
+    np.testing.assert_allclose(report.data["long_run_lead"], 20.0)
+    assert "to ten times that lead time, with their inputs held as they are" in str(report)
+    assert "with inputs held as they are" in str(report)
+    assert "periodic" not in str(report)
+
+
 def test_a_check_says_why_it_ends_where_inputs_do():
     model, rows, u = driven()
     report = rom.check(model, rows, t=T, u=u, horizon=T[-1], n_starts=1, thorough=True)
     assert "not carried on past that lead time, as the inputs then are not known" in str(report)
     assert "stayed within the bound to lead time 5.9, as far as inputs are known" in str(report)
     assert report.data.attrs["n_around_bounded"] == report.data.attrs["n_around"] == 200
+    assert "(exact; Kaplan-Yorke dimension 0)" in str(report)  # it is linear: no run is needed
+    curved = deepcopy(model)
+    curved.dynamics_ = rom.OperatorInference.from_operators(
+        A=[[-1.0]], H=[[1e-9]], B=[[1.0]], bound=model.dynamics_.bound_
+    )
+    report = rom.check(curved, rows, t=T, u=u, horizon=T[-1], n_starts=1, thorough=True)
     assert "Lyapunov exponents were not computed: they are means over a long run" in str(report)
 
 

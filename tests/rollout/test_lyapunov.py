@@ -11,8 +11,9 @@ from scipy.integrate import solve_ivp
 import rom
 from rom.base import Dynamics
 from rom.dynamics import DiscreteSINDy, PolynomialLibrary, SINDy
-from rom.rollout.lyapunov import flow_lyapunov, kaplan_yorke, lyapunov
+from rom.rollout.lyapunov import flow_lyapunov, kaplan_yorke, linear_lyapunov, lyapunov
 from rom.rollout.result import Status
+from rom.rollout.trapping import certified_region
 
 RNG = np.random.default_rng(0)
 finite = st.floats(-10, 10)
@@ -100,6 +101,52 @@ def test_exponents_of_a_linear_map_are_the_logarithms_of_its_eigenvalues_per_tim
     model.dt_ = dt
     found = lyapunov(model, np.ones(3), dt * np.arange(301), bound=np.inf)
     np.testing.assert_allclose(found.exponents, np.log(np.abs(factors)) / dt, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["continuous", "discrete"])
+def test_exponents_of_a_linear_model_are_exact_and_need_no_run(kind):
+    A = mixed(RATES) if kind == "continuous" else mixed(np.exp(0.5 * RATES))
+    model = linear(A, kind)
+    model.dt_ = 0.5
+    found = lyapunov(model, np.ones(4), 0.5 * np.arange(2000), bound=10.0)  # which it soon leaves
+    np.testing.assert_allclose(found.exponents, RATES, atol=1e-10)
+    assert not found.standard_error.any()
+    assert found.settled
+    assert found.kaplan_yorke == pytest.approx(1.5)
+    np.testing.assert_array_equal(found.exponents, linear_lyapunov(model).exponents)
+    assert linear_lyapunov(polynomial_model(van_der_pol, 2, 3)) is None
+
+
+def test_inputs_leave_the_exponents_of_a_linear_model_but_not_those_they_multiply():
+    A, N = [[-0.5, 1.0], [-1.0, -0.5]], 0.2 * np.eye(2)
+    driven = rom.OperatorInference.from_operators(A=A, B=[[1.0], [2.0]])
+    np.testing.assert_allclose(linear_lyapunov(driven).exponents, [-0.5, -0.5])
+    assert linear_lyapunov(rom.OperatorInference.from_operators(A=A, B=[[1.0], [2.0]], N=N)) is None
+
+
+@pytest.mark.parametrize(("decay", "dimension"), [(1e-3, 0), (1e-9, 0), (0.0, 2), (1e-18, 2)])
+def test_a_direction_of_a_linear_model_is_neutral_only_if_rounding_hides_its_decay(
+    decay, dimension
+):
+    flow = rom.OperatorInference.from_operators(A=[[-decay, 3.0], [-3.0, -decay]])
+    c, s = np.exp(-decay) * np.array([np.cos(3), np.sin(3)])
+    turn = linear(np.array([[c, s], [-s, c]]), "discrete")
+    turn.dt_ = 1.0
+    assert linear_lyapunov(flow).kaplan_yorke == dimension
+    if decay in (1e-3, 1e-9):
+        assert linear_lyapunov(turn).kaplan_yorke == dimension
+    assert certified_region(flow).certified == (dimension == 0)  # "every rollout ends at ..."
+
+
+def test_a_run_whose_halves_differ_is_not_settled_and_its_error_says_so():
+    """Of z' = (z - z²) / 2 from near 0, where changes grow, to 1, where they decay as fast."""
+    model = rom.OperatorInference.from_operators(A=[[0.5]], H=[[-0.5]])
+    for end in (40, 55, 70):
+        found = lyapunov(model, [1e-6], np.linspace(0, end, 401))
+        assert not found.settled
+        assert abs(found.exponents[0] + 0.5) < 2 * found.standard_error[0]
+        assert np.isnan(found.time)
+    assert lyapunov(model, [1.1], np.linspace(0, 70, 401)).settled
 
 
 def test_a_direction_that_a_map_loses_has_the_exponent_minus_infinity():

@@ -9,12 +9,11 @@ import xarray as xr
 
 import rom
 from rom.dynamics import season
-from rom.rollout import thorough
+from rom.rollout import exponents, thorough
 from rom.rollout.cells import some_cells
-from rom.rollout.evidence import _blocks
 from rom.rollout.full_equation import full_equation
-from rom.rollout.horizon import reliable_time
-from rom.rollout.reasons import errors_explained, with_error
+from rom.rollout.horizon import blocks, fewest_apart, reliable_time
+from rom.rollout.reasons import chaos, errors_explained, with_error
 from rom.rollout.verdict import verdict_of
 
 
@@ -56,9 +55,13 @@ def test_a_kept_invariant_does_not_drift(report):
 
 
 def test_a_rotation_neither_grows_nor_shrinks_perturbations(report):
-    np.testing.assert_allclose(report.data["lyapunov_model"], 0, atol=1e-2)
+    np.testing.assert_allclose(report.data["lyapunov_model"], 0, atol=1e-4)  # of its eigenvalues
+    np.testing.assert_array_equal(report.data["lyapunov_model_error"], 0)
     assert np.isnan(report.data["lyapunov_time"])
     np.testing.assert_allclose(report.data["perturbation_growth"], 1, atol=1e-4)
+    np.testing.assert_allclose(report.data["growth_bound"], 1, atol=1e-4)
+    assert report.data["growth_bound"].attrs["kind"] == "certified"
+    assert "by lead time 5; bounded by 1." in str(report)
 
 
 def test_the_verdict_says_that_a_small_change_ends_a_rollout_that_stayed(report):
@@ -199,7 +202,8 @@ def test_a_model_that_turns_too_fast_keeps_neither_phase_nor_spectrum(circle):
 
 
 def test_bounds_on_linear_diffusion_are_certified_and_bound(monkeypatch):
-    monkeypatch.setattr(thorough, "PATIENCE", 0.0)  # no exponents of the full model
+    monkeypatch.setattr(exponents, "PATIENCE", 0.0)  # none of the full model
+    monkeypatch.setattr(thorough, "PATIENCE", 0.0)
     heat = rom.fom.Heat(n=63)
     t = np.linspace(0, 0.1, 41)
     x = np.linspace(0, 1, 65)[1:-1]
@@ -269,18 +273,87 @@ def test_reliable_time_holds_for_new_starts_with_its_probability():
     assert reliable_time(np.arange(99.0), 0.9) == 9.0
 
 
+def test_reliable_time_holds_where_starts_are_alike_in_blocks():
+    rng = np.random.default_rng(0)
+    held = {None: [], 12: []}
+    for times in rng.gamma(2.0, size=(2000, 13)):
+        for n, found in held.items():
+            found.append(times[-1] >= reliable_time(np.repeat(times[:-1], 5), 0.9, n))
+    assert np.mean(held[12]) > 0.9
+    assert np.mean(held[None]) < 0.88  # 60 starts, of which 12 are independent
+    for n in (1, 8, 9, 19):
+        assert np.isnan(reliable_time(np.ones(60), 0.9, n)) == (n < fewest_apart(0.9))
+    assert reliable_time(np.arange(60.0), 0.9, 19) == 1.0
+
+
+def test_a_level_is_stated_as_far_as_nine_rollouts_do_not_overlap(circle):
+    """Of 20 starts over a time of ten, nine are 1 and more apart, and two 5."""
+    model, held = circle
+    report = rom.check(model, held[:150], horizon=5.0, n_starts=20, thorough=True)
+    assert report.reliable_time == pytest.approx(1.0)
+    assert report.data.attrs["held_time"] == pytest.approx(5.0)
+    assert report.data.attrs["held_apart"] == 2
+    assert (
+        "reliable to lead time 1 at level 90 % (held to lead time 5 in 90 % of 20 starts, "
+        "2 independent)" in report.verdict
+    )
+    assert "9 are needed to state that level so far (a longer record, or" in str(report)
+    assert report.trusted
+
+
+def test_no_level_is_stated_where_all_rollouts_overlap(circle):
+    model, held = circle
+    report = rom.check(model, held[:60], horizon=5.0, n_starts=9, thorough=True)
+    assert report.reliable_time == pytest.approx(0.1)
+    close = rom.check(model, held[:54], horizon=5.0, n_starts=5, thorough=True)
+    assert np.isnan(close.reliable_time)
+    assert "too few starts to say how long it is reliable" in close.verdict
+    assert "with probability" not in str(close)
+    assert "Reliable to" not in close.to_html()
+
+
+@pytest.mark.parametrize(
+    ("bound", "lead", "size", "words"),
+    [
+        (np.inf, 79.9, np.exp(0.799), "to lead time 79.9, its largest state was 2"),
+        (1.5, 100 * np.log(1.5), np.inf, "left the bound or ended in 1 of 1 runs, the first at"),
+    ],
+)
+def test_growth_along_the_whole_reference_is_not_stable(circle, bound, lead, size, words):
+    model, held = circle
+    other, growth = deepcopy(model), 0.01
+    turn = model.dynamics_.A_
+    A = growth * np.eye(2) + (turn - turn.T) / 2
+    c = -A @ np.linalg.solve(turn, -model.dynamics_.c_)
+    other.dynamics_ = rom.OperatorInference.from_operators(c=c, A=A, bound=bound)
+    report = rom.check(other, held, horizon=1.0, bound=bound, thorough=True)
+    assert report.data["long_run_size"].max() < 1.2
+    assert "but unstable in the long run" in report.verdict
+    assert not report.stable
+    assert words in str(report)
+    # From the training mean, which is not quite zero.
+    assert report.data["free_run_size"].item() == pytest.approx(size, rel=0.15)
+    assert report.data["free_run_lead"].item() == pytest.approx(lead, rel=0.15)
+    assert report.data.attrs["growth_rate"] == pytest.approx(growth)
+
+
 def test_starts_within_a_rollout_of_each_other_are_one_block():
-    np.testing.assert_array_equal(_blocks([0, 4, 9, 10, 25], 10.0), [0, 0, 0, 1, 2])
-    np.testing.assert_array_equal(_blocks([0, 4, 0, 4, 20], 10.0), [0, 0, 0, 0, 1])
-    np.testing.assert_array_equal(_blocks([7, 12, 0, 4, 20], 10.0), [0, 0, 1, 1, 2])
-    np.testing.assert_array_equal(_blocks([3, 3, 3], 10.0), [0, 1, 2])
+    one, two = np.zeros(5), [0, 0, 1, 1, 1]
+    np.testing.assert_array_equal(blocks([0, 4, 9, 10, 25], one, 10.0), [0, 0, 0, 1, 2])
+    np.testing.assert_array_equal(blocks([0, 4, 0, 4, 20], two, 10.0), [0, 0, 1, 1, 2])
+    np.testing.assert_array_equal(blocks([0, 4, 5, 6, 20], two, 10.0), [0, 0, 1, 1, 2])
+    np.testing.assert_array_equal(blocks([3, 3, 3], [0, 1, 2], 10.0), [0, 1, 2])
+    np.testing.assert_array_equal(blocks([0, 1, 2], np.zeros(3), 0.0), [0, 1, 2])
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"reliable_time": 0.0}, "; reliable at no lead time at level 90 %;"),
-        ({"reliable_time": np.nan}, "; too few starts to say how long it is reliable at level"),
+        ({"held_time": 0.0}, "; reliable at no lead time at level 90 %;"),
+        ({"held_time": np.nan}, "; too few starts to say how long it is reliable at level"),
+        ({"reliable_time": 0.0}, "; held to lead time 5 in 90 % of 40 starts, 14 of them indepen"),
+        ({"growth_rate": 0.1}, "stable to ten horizons and accurate to the horizon"),
+        ({"size_ratio": 0.012}, "; the reference is 0.012 times as large as the training states:"),
         ({"kept": False}, "; statistics not kept"),
         ({"known": False}, "; statistics not known"),
         ({"some_known": True}, "; statistics kept as far as known (2 of 6)"),
@@ -292,7 +365,7 @@ def test_each_finding_has_its_words(report, changes, words):
     data = report.data.copy(deep=True)
     if "some_known" in changes:
         data["statistics_known"][2:] = False
-    for name in {"reliable_time", "n_around_bounded"} & set(changes):
+    for name in {*data.attrs} & set(changes):
         data.attrs[name] = changes[name]
     for name in {"kept", "known"} & set(changes):
         data[f"statistics_{name}"][:] = changes[name]
@@ -369,9 +442,75 @@ def test_the_exponents_of_a_full_model_are_those_of_its_equation():
     assert data["lyapunov_truth"].sum() == pytest.approx(-10 - 1 - 8 / 3, rel=1e-4)  # divergence
     assert float(data["lyapunov_truth"][0]) == pytest.approx(0.9056, rel=0.05)
     assert float(data["kaplan_yorke_truth"]) == pytest.approx(2.062, abs=0.01)
+    assert data["growth_bound"].attrs["kind"] == "estimated"
     assert "explained_time" not in data.attrs  # three starts do not tell how fast others part
     assert data.attrs["n_around_bounded"] == data.attrs["n_around"]  # as a certificate says
     assert data.attrs["certificate"].startswith("trapping region")
+
+
+def test_exponents_are_those_of_the_attractor_that_a_run_comes_to():
+    """Of z' = (z - z²) / 2: from near 0 changes grow for long, and where it comes to rest decay."""
+    model, t = rom.OperatorInference.from_operators(A=[[0.5]], H=[[-0.5]]), np.linspace(0, 20, 101)
+    found = exponents._of_attractor(model, np.array([1e-6]), t, None, 1, np.inf)
+    assert found.settled
+    np.testing.assert_allclose(found.exponents, -0.5, atol=1e-3)
+
+
+def test_a_run_that_comes_to_no_attractor_has_no_exponents():
+    slow = rom.OperatorInference.from_operators(A=[[0.1]], H=[[1.0]])  # past t = 46 it is infinite
+    found = exponents._of_attractor(slow, np.array([1e-3]), np.linspace(0, 30, 101), None, 1, 10.0)
+    assert found.startswith("carried on, the rollout ended at lead time 46")
+    data = xr.Dataset(attrs={"exponents": found})
+    assert chaos(data) == [f"Lyapunov exponents were not computed: {found}"]
+
+
+def test_exponents_that_are_not_known_leave_words_and_no_nan():
+    zero = ("exponent", [0.2, 0.1, 0.0])
+    data = xr.Dataset(
+        {
+            "lyapunov_model": (*zero, {"settled": 0}),
+            "lyapunov_truth": (*zero, {"settled": 1}),
+            "lyapunov_model_error": zero,
+            "lyapunov_truth_error": zero,
+            "kaplan_yorke_model": np.nan,
+            "kaplan_yorke_truth": np.nan,
+        }
+    )
+    (line,) = chaos(data)
+    assert "the model's 0.2 ± 0.4 (not settled: " in line
+    assert "the full model's 0.2 ± 0.4 (Kaplan-Yorke dimension at least 3)" in line
+    sure = data.assign(lyapunov_truth_error=0 * data["lyapunov_truth_error"])
+    assert "0.2 (exact; it grows for ever, and so has no attractor)" in chaos(sure)[0]
+    data = data.drop_vars(["lyapunov_truth", "kaplan_yorke_truth"])
+    lines = chaos(data.assign_attrs(exponents_truth="its run blew up."))
+    assert lines[1] == "The full model's were not computed: its run blew up."
+
+
+def test_exponents_of_a_full_model_or_why_there_are_none(monkeypatch):
+    heat, state, t = rom.fom.Heat(n=3, length=np.pi), np.ones(3), 0.1 * np.arange(401)
+    rates, u = heat.eigenvalues(), np.sin(t)[:, None]
+    found = exponents._of_full_model(heat, state, t, u, 1, rates[:1])  # one does not part from none
+    np.testing.assert_allclose(found.exponents, rates[:1], rtol=1e-3)
+    few = exponents._of_full_model(heat, state, t[:50], u[:50], 1, rates[:1])
+    assert few == "it takes 200 output times, but inputs are known at 50."
+    apart = exponents._of_full_model(heat, state, t, u, 3, 100 * rates)
+    assert apart == "its perturbations would not stay apart from one input to the next."
+    monkeypatch.setattr(exponents, "PATIENCE", 1e-9)
+    slow = exponents._of_full_model(heat, state, t, u, 3, rates)
+    assert slow == "3 of them would take longer than 1e-09 s."
+
+
+def test_a_linear_model_damps_perturbations_no_less_than_its_bound_says():
+    t = np.linspace(0, 0.5, 101)
+    heat = rom.fom.Heat(n=9)
+    model = rom.ROM(rom.POD(3), rom.OperatorInference("A"))
+    model = model.fit(heat.simulate(heat.initial_state(), t))
+    report = rom.check(model, heat, t=np.linspace(0, 5, 101), n_starts=2, thorough=True)
+    bound, found = (report.data[n].values for n in ("growth_bound", "perturbation_growth"))
+    assert np.all(bound >= found)
+    assert bound[-1] < 1e-3
+    assert "every rollout ends at one steady state" in str(report)
+    assert str(report).count("(exact; Kaplan-Yorke dimension 0)") == 2  # the heat equation's too
 
 
 @pytest.mark.parametrize(
