@@ -13,11 +13,11 @@ ones made of the first ten in four ways:
 
 Every model is checked against a record that it was not fitted to, all with the same settings:
 ``rom.check(model, record, thorough=True, n_starts=40, horizon=...)``. It counts as called good if
-``report.trusted``: stable, reliable at level 90 % for longer than the simple forecasts, as a whole
-and in every latent coordinate at the scale of its own variability, and, if not chaotic, for as long
-as errors of the start alone would let it, no long-run statistics lost, and no equation that along
-the truth is surely worse than none. What a model was is known only to the table. Of every bad model
-called good the last lines say how it compares with the good one that it was made of.
+``report.trusted``: stable, valid in 90 % of the starts for longer than the simple forecasts, as a
+whole and in every latent coordinate at the scale of its own variability, and, if not chaotic, for
+as long as errors of the start alone would let it, no long-run statistics lost, and no equation that
+along the truth is surely worse than none. What a model was is known only to the table. Of every bad
+model called good the last lines say how it compares with the good one that it was made of.
 
 `--first 1001` makes 100 other models, which led to none of the verdict's rules.
 
