@@ -19,7 +19,7 @@ Peers that are not installed are left out. They may stand in other interpreters,
 environment variable ROLLOUT_PEERS lists, separated by colons.
 
     pip install pysindy opinf diffrax
-    python benchmarks/rollout.py [--small]
+    python benchmarks/rollout.py [--small] [--ensembles]
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rollout_ensemble
 from numpy.typing import NDArray
 from rollout_peers import CONTENDERS, RUNS, System, system
 from scipy.integrate import solve_ivp
@@ -242,4 +243,8 @@ def stiff() -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="seconds instead of minutes")
-    run(parser.parse_args().small, None)
+    parser.add_argument("--ensembles", action="store_true", help="then rollout_ensemble.py, too")
+    given = parser.parse_args()
+    run(given.small, None)
+    if given.ensembles:
+        rollout_ensemble.run(given.small, None)

@@ -35,7 +35,7 @@ BOX_RANK = 200
 # Sizes are compared with those of so many training states. They are unlike where ranges stand apart
 # by this factor: the first start of a system that decays is about as large as the last training
 # state, however small it becomes.
-SIZES, APART = 200, 2.0
+SIZES, APART = 20, 2.0
 # States that differ by this part of the largest are the same, encoded twice.
 SAME = 1e-5
 
