@@ -1,6 +1,7 @@
 """The command line: rom demo | fit | rollout | check | info.
 
-Exit status: 0 fine, 1 the model is unstable, 2 bad input (one line says what).
+Exit status: 0 fine, 1 a model is not stable or its rollout ended early, 2 bad input (one line
+says what).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 if a model proved unstable, or 2 for bad input.
+        0, or 1 if a model is not stable or its rollout ended early, or 2 for bad input.
 
     Examples
     --------
@@ -60,6 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, KeyError, ImportError, OverflowError) as error:
         text = " ".join(str(error).split())
         print(f"rom {args.name}: error: {text}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        if "HDF error" not in str(error):
+            raise
+        print(f"rom {args.name}: error: a file is damaged inside: {error}", file=sys.stderr)
         return 2
     return status
 
@@ -153,7 +159,7 @@ def _demo(args: argparse.Namespace) -> int:
 def _fit(args: argparse.Namespace) -> int:
     import rom
 
-    _writable(args.output, args.data)
+    _writable([args.output], [*args.data, args.inputs_from])
     X = open_files(args.data, None if args.var is None else args.var.split(","))
     u = None
     if args.inputs is not None:
@@ -187,15 +193,15 @@ def _rollout(args: argparse.Namespace) -> int:
 
     import rom
     from rom.data.write import atomic_path, with_plain_attrs
+    from rom.rollout.truths import step_of
 
-    _writable(args.output, [args.model, *args.data])
+    _writable([args.output], [args.model, *args.data, args.inputs_from])
     if args.steps < 1:
         raise ValueError(f"--steps must be at least 1, but it is {args.steps}.")
     model = rom.load(args.model)
     X = open_for(model, args.data)
     dim = axis_of(model).dim
-    step = model.dynamics_.dt_ if np.isfinite(model.dynamics_.dt_) else 1.0
-    t = step * np.arange(args.steps + 1)
+    t = step_of(model) * np.arange(args.steps + 1)
     start_state = start_at(X, dim, args.at, model.states_per_row)
     u = inputs_for(model, args, args.data)
     forecast = model.rollout(start_state, t, u=u, throw=False)
@@ -209,8 +215,7 @@ def _rollout(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     import rom
 
-    for path in filter(None, (args.json, args.html)):
-        _writable(path, args.files)
+    _writable([args.json, args.html], [*args.files, args.inputs_from])
     paths, files = models_and_data(args.files)
     names = names_of(paths)
     models = [rom.load(path) for path in paths]
@@ -282,20 +287,25 @@ def _info(args: argparse.Namespace) -> int:
     return 0
 
 
-def _writable(path: Path, inputs: Sequence[str | Path]) -> None:
-    """Refuse an output path before any work is done for it."""
+def _writable(outputs: Sequence[Path | None], inputs: Sequence[str | Path | None]) -> None:
+    """Refuse output paths before any work is done for them."""
     from rom.data.write import check_writable
 
-    if path.resolve() in [Path(name).resolve() for name in inputs]:
-        raise ValueError(f"{path} is an input: the output would overwrite it.")
-    check_writable(path)
+    taken = {Path(name).resolve(): "an input" for name in inputs if name is not None}
+    for path in filter(None, outputs):
+        if path.resolve() in taken:
+            said = taken[path.resolve()]
+            raise ValueError(f"{path} is {said}: the output would overwrite it.")
+        check_writable(path)
+        taken[path.resolve()] = "another output"
 
 
 def _summary(model: ROM) -> str:
-    n, dynamics = len(model.latent_), model.dynamics_
+    n, memory, dynamics = len(model.latent_), model.states_per_row, model.dynamics_
+    fitted_on = f"{n} snapshots" if memory == 1 else f"{n} histories of {memory} snapshots"
     return (
         f"{type(model.compressor_).__name__} of rank {model.compressor_.rank_} and "
-        f"{type(dynamics).__name__} ({dynamics.time} time), fitted on {n} snapshots of "
+        f"{type(dynamics).__name__} ({dynamics.time} time), fitted on {fitted_on} of "
         f"{', '.join(model.flatten_.variables_)} ({model.n_features_in_} numbers each)"
     )
 

@@ -36,6 +36,7 @@ from rom.dynamics.dmd import DMD
 from rom.dynamics.hankel import delays
 from rom.rollout.inputs import input_names, input_rows
 from rom.rollout.run import Stepper, rollout
+from rom.rollout.truths import step_of
 
 # The default compressor keeps this much energy, but no more modes than a tenth of the times.
 DEFAULT_ENERGY = 0.99
@@ -142,8 +143,8 @@ class ROM(BaseEstimator):
 
     @property
     def states_per_row(self) -> int:
-        """Snapshots that a latent state holds, the newest first."""
-        return max(self.n_delays, 1 if self.dynamics is None else self.dynamics.states_per_row)
+        """Snapshots that a latent state of the fitted model holds, the newest first."""
+        return int(self.latent_.shape[1] // self.compressor_.rank_)
 
     def fit(
         self,
@@ -185,10 +186,11 @@ class ROM(BaseEstimator):
         """
         begin = perf_counter()
         self._validate_params()
-        if self.n_delays > 1 and self.dynamics is not None and self.dynamics.states_per_row > 1:
+        memory = 1 if self.dynamics is None else self.dynamics.states_per_row
+        if self.n_delays > 1 and memory > 1:
             raise ValueError(
                 f"n_delays={self.n_delays} is for models without memory, but "
-                f"{type(self.dynamics).__name__} takes rows of {self.dynamics.states_per_row} "
+                f"{type(self.dynamics).__name__} takes rows of {memory} "
                 "states by itself: leave n_delays at 1."
             )
         check_free_names(X)
@@ -208,10 +210,9 @@ class ROM(BaseEstimator):
         self.input_names_ = input_names(u)
         u = checks.check_inputs(input_rows(u, raw.t, self.time_axis_), raw.rows.shape[0])
         self.latent_t_, self.latent_trajectory_ = raw.t, raw.trajectory
-        if self.states_per_row > 1:
-            rows, self.latent_ = delays(
-                self.latent_, self.states_per_row, t=raw.t, trajectory=raw.trajectory
-            )
+        memory = max(memory, self.n_delays)
+        if memory > 1:
+            rows, self.latent_ = delays(self.latent_, memory, t=raw.t, trajectory=raw.trajectory)
             self.latent_trajectory_ = raw.trajectory[rows]
             self.latent_t_, u = (None if a is None else a[rows] for a in (raw.t, u))
         self.latent_u_ = None if u is None else u.copy()
@@ -353,7 +354,7 @@ class ROM(BaseEstimator):
         times = times_of(X, self.time_axis_)
         if times is not None and self.time_axis_ is not None:
             times = times[kept]
-            moved = self.time_axis_.to_times(self.time_axis_.to_numbers(times) + self._dt())
+            moved = self.time_axis_.to_times(self.time_axis_.to_numbers(times) + step_of(self))
             times = times.assign_coords({self.time_axis_.dim: moved})[self.time_axis_.dim]
         return self._decode(later, times)
 
@@ -451,7 +452,7 @@ class ROM(BaseEstimator):
         u = self.inputs_at(u, held.t, len(rows))
         if held.t is None and self.dynamics_.time == "continuous":
             raise ValueError("A continuous-time model needs the times t of the held-out snapshots.")
-        times = np.arange(len(rows)) * self._dt() if held.t is None else held.t
+        times = np.arange(len(rows)) * step_of(self) if held.t is None else held.t
         stretches = [
             slice(start, piece.stop)
             for piece in segments(held.t, held.trajectory)
@@ -529,9 +530,9 @@ class ROM(BaseEstimator):
             raise ValueError(f"x0 must be {asked}, but it has {x0.sizes[axis.dim]} times.")
         times = times_of(x0, axis)
         steps = np.zeros(0) if times is None else np.diff(axis.to_numbers(times))
-        if len(steps) and not np.allclose(steps, self._dt(), rtol=EVEN_RTOL):
+        if len(steps) and not np.allclose(steps, step_of(self), rtol=EVEN_RTOL):
             raise ValueError(
-                f"x0 must be {asked}, {self._dt():g} {axis.unit} apart, but they are "
+                f"x0 must be {asked}, {step_of(self):g} {axis.unit} apart, but they are "
                 f"{steps.min():g} to {steps.max():g} apart."
             )
         newest = x0.isel({axis.dim: -1})
@@ -580,13 +581,10 @@ class ROM(BaseEstimator):
             )
         return self.flatten_.inverse_transform(rows, time=times)
 
-    def _dt(self) -> float:
-        return self.dynamics_.dt_ if np.isfinite(self.dynamics_.dt_) else 1.0
-
     def _step(self, Z: NDArray, u: NDArray | None) -> NDArray:
         if self.dynamics_.time == "discrete":
             return self.dynamics_.predict(Z, u=u)
-        step = np.array([0.0, self._dt()])
+        step = np.array([0.0, step_of(self)])
         held = [None] * len(Z) if u is None else np.repeat(u[:, None], 2, axis=1)
         return np.array(
             [

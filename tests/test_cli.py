@@ -205,6 +205,15 @@ def _short_training():
         ),
         (["fit", "{data}", "--var", "sst", "-o", "{data}"], "is an input"),
         (["check", "{model}", "{data}", "--json", "{model}"], "is an input"),
+        (
+            ["fit", "{data}", "--inputs", "u", "--inputs-from", "{dir}/u", "-o", "{dir}/u"],
+            "is an input",
+        ),
+        (
+            ["check", "{model}", "{data}", "--inputs-from", "{data}", "--html", "{data}"],
+            "is an input",
+        ),
+        (["check", "{model}", "{data}", "--json", "r", "--html", "./r"], "is another output"),
         (["check", "{data}", "{data}"], "not a rom model"),
         (["check", "{model}"], "Only models were given"),
         (["check", "{model}", "{model}"], "Only models were given"),
@@ -328,6 +337,26 @@ def test_bad_inputs_are_one_line_and_exit_status_two(args, words, driven, tmp_pa
     err = capsys.readouterr().err
     assert words in err
     assert err.count("\n") == 1
+
+
+def test_a_file_that_is_damaged_inside_is_one_line_and_exit_status_two(tmp_path, capsys):
+    path = tmp_path / "noise.nc"
+    noise = xr.Dataset({"h": (("time", "x"), np.random.default_rng(0).normal(size=(200, 50)))})
+    packed = {"h": {"zlib": True, "chunksizes": (200, 50)}}
+    noise.assign_coords(time=np.arange(200.0)).to_netcdf(path, encoding=packed)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 999] = bytes(999)
+    path.write_bytes(content)
+    assert run("fit", path, "-o", tmp_path / "m.nc") == 2
+    err = capsys.readouterr().err
+    assert "a file is damaged inside: NetCDF: HDF error" in err
+    assert err.count("\n") == 1
+
+
+def test_the_summary_counts_histories_of_models_with_memory(driven, tmp_path, capsys):
+    fit = ["fit", driven, "--var", "h", "--rank", "1", "--n-delays", "4", "-o", tmp_path / "m.nc"]
+    assert run(*fit) == 0
+    assert "fitted on 597 histories of 4 snapshots of h" in capsys.readouterr().out
 
 
 def test_a_check_says_what_of_the_data_the_model_has_not_seen(model, data, tmp_path, capsys):

@@ -455,6 +455,8 @@ def test_a_latent_state_of_a_model_with_memory_holds_the_snapshots_before_it():
     np.testing.assert_array_equal(Z, np.hstack([amplitude[2:], amplitude[1:-1], amplitude[:-2]]))
     np.testing.assert_array_equal(Z.time, truth.time[2:])
     np.testing.assert_allclose(model.decode(Z), truth[2:], atol=1e-12)
+    # Parameters set after the fit are those of the next one.
+    np.testing.assert_array_equal(model.set_params(dynamics=rom.DMD(), n_delays=2).encode(truth), Z)
     # Rows whose history reaches into the gap are left out.
     kept = np.r_[2:20, 32:60]
     np.testing.assert_array_equal(model.latent_t_, truth.time.values[kept])

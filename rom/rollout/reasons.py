@@ -29,17 +29,15 @@ def reliability(data: xr.Dataset) -> list[str]:
     if np.isnan(held):
         return [f"Starts are too few, {n}, to say at level {level} how long a new forecast holds."]
     if held <= float(data["lead"][0]):
-        lines = [
-            f"In a new forecast the error is within the tolerance at no lead time, at {level}."
-        ]
+        lines = [f"A new forecast is within the tolerance at no lead time, at level {level}."]
     else:
         far = f"to lead time {time_in_words(held, data)} in {level} of the {n} starts"
         simple = f"in the best simple forecast, {time_in_words(float(_simple(data).max()), data)}"
         lines = [f"The error stayed within the tolerance {far}; {simple}."]
     if time > float(data["lead"][0]):
         lines.append(
-            f"In a new forecast it does to lead time {time_in_words(time, data)} with probability "
-            f"{level} or more, if its start is like these (split conformal)."
+            f"A new forecast stays within it to lead time {time_in_words(time, data)} with "
+            f"probability {level} or more, if its start is like these (split conformal)."
         )
     needed = fewest_apart(data.attrs["level"])
     if apart < needed:
