@@ -98,6 +98,29 @@ def check_finite(values: NDArray, name: str, *, allow_nan: bool = False) -> None
     )
 
 
+def real_array(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Real numbers as an array, NaN where they are masked.
+
+    Raises
+    ------
+    ValueError
+        If they are complex numbers, dates, text, or no array of numbers at all.
+    """
+    try:
+        array = np.asanyarray(values)  # a mask is kept
+        if array.dtype.kind in "biufO":
+            return _unmasked(array)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must be an array of real numbers, but got a {type(values).__name__}: {error}"
+        ) from None
+    raise ValueError(f"{name} must hold real numbers, but its dtype is {array.dtype}.")
+
+
+def _unmasked(array: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(np.ma.filled(array.astype(np.float64, copy=False), np.nan))
+
+
 def largest_norm(rows: NDArray[np.float64]) -> float:
     """The largest Euclidean norm of a row, found in parts that stay in a core's cache.
 
@@ -155,9 +178,8 @@ def check_inputs(
 
 
 def _as_columns(values: ArrayLike, name: str, *, check_values: bool = True) -> NDArray[np.float64]:
-    array = np.asarray(
-        check_array(values, dtype=np.float64, ensure_2d=False, ensure_all_finite=False)
-    )
+    array = real_array(values, name)
+    array = np.asarray(check_array(array, ensure_2d=False, ensure_all_finite=False))
     columns = array.reshape(-1, 1) if array.ndim == 1 else array
     if check_values:
         check_finite(columns, name)
@@ -194,7 +216,7 @@ def check_times(
     t: ArrayLike, n_rows: int, trajectory: NDArray[np.intp] | None = None
 ) -> NDArray[np.float64]:
     """Check sample times: numbers, finite, strictly increasing inside each trajectory."""
-    times = np.asarray(t)
+    times = np.asanyarray(t)  # a mask is kept
     if times.ndim != 1:
         raise ValueError(f"t must be 1-D, one time per row, but its shape is {times.shape}.")
     if times.dtype.kind not in "fiu":
@@ -203,12 +225,15 @@ def check_times(
             "or fit a rom.ROM on xarray data, which brings its own time."
         )
     _check_same_length("t", len(times), n_rows)
-    times = times.astype(np.float64)
+    times = np.array(_unmasked(times))
     bad = np.flatnonzero(~np.isfinite(times))
     if bad.size:
         raise ValueError(
             f"t holds {bad.size} values that are not finite, the first in row {bad[0]}."
         )
+    low, high = float(times.min(initial=np.inf)), float(times.max(initial=-np.inf))
+    if high - low == np.inf:
+        raise ValueError(f"t spans more than a number can hold, from {low:g} to {high:g}.")
     step = np.diff(times)
     inside = np.ones(len(step), bool) if trajectory is None else trajectory[1:] == trajectory[:-1]
     bad = np.flatnonzero(inside & (step <= 0))

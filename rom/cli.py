@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rom.cli_files import (
     axis_of,
+    expect_inputs,
     held_out,
     inputs_for,
     models_and_data,
@@ -199,6 +200,7 @@ def _rollout(args: argparse.Namespace) -> int:
     if args.steps < 1:
         raise ValueError(f"--steps must be at least 1, but it is {args.steps}.")
     model = rom.load(args.model)
+    expect_inputs([model], args)
     X = open_for(model, args.data)
     dim = axis_of(model).dim
     t = step_of(model) * np.arange(args.steps + 1)
@@ -219,6 +221,7 @@ def _check(args: argparse.Namespace) -> int:
     paths, files = models_and_data(args.files)
     names = names_of(paths)
     models = [rom.load(path) for path in paths]
+    expect_inputs(models, args)
     snapshots, words = held_out(models, [open_for(model, files) for model in models])
     print(words)
     options = {"horizon": args.horizon, "n_starts": args.n_starts, "thorough": not args.quick}

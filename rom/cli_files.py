@@ -38,6 +38,13 @@ def open_inputs(args: argparse.Namespace, data: list[str], names: list[str]) -> 
     return u.to_dataset() if len(names) == 1 else u
 
 
+def expect_inputs(models: list[ROM], args: argparse.Namespace) -> None:
+    """Refuse inputs that no model takes."""
+    given = args.inputs is not None or args.inputs_from is not None
+    if given and not any(model.dynamics_.n_inputs_ for model in models):
+        raise ValueError("--inputs or --inputs-from was given, but no model takes inputs.")
+
+
 def inputs_for(model: ROM, args: argparse.Namespace, data: list[str]) -> Any:
     """The inputs that `model` takes, if any."""
     if not model.dynamics_.n_inputs_:

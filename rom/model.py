@@ -377,7 +377,8 @@ class ROM(BaseEstimator):
             ``states_per_row`` snapshots, one sampling step apart.
         t : array_like, shape (n_time,)
             Output times; ``t[0]`` is the time of `x0`, of its last snapshot. Numbers in the model's
-            time unit (only their differences count if `x0` carries a time), or calendar times.
+            time unit, of which only differences count if `x0` carries a time, as it must for a
+            model fitted on dates; or calendar times.
         u : array_like, shape (n_time, n_inputs), or Dataset or DataArray, optional
             Inputs at the output times; labelled ones are looked up there.
         stepper : str, default="auto"
@@ -397,6 +398,8 @@ class ROM(BaseEstimator):
         ------
         rom.rollout.RolloutError
             If the rollout ended early and `throw` is true.
+        ValueError, TypeError
+            For a start or times unlike those of the training, saying what was expected.
         """
         check_is_fitted(self)
         states, newest = self._start(x0)
@@ -518,6 +521,11 @@ class ROM(BaseEstimator):
         n, axis = self.states_per_row, self.time_axis_
         asked = "one state" if n == 1 else f"the last {n} snapshots"
         if not is_labelled(x0):
+            if axis is not None:
+                raise TypeError(
+                    f"x0 must be a {self.flatten_.kind_} as in fit, but it is a "
+                    f"{type(x0).__name__}."
+                )
             states = np.atleast_2d(x0)
             if len(states) != n:
                 raise ValueError(f"x0 must be {asked}, but its shape is {np.shape(x0)}.")

@@ -214,6 +214,22 @@ def _short_training():
             "is an input",
         ),
         (["check", "{model}", "{data}", "--json", "r", "--html", "./r"], "is another output"),
+        (["check", "{model}", "{data}", "--inputs", "u"], "no model takes inputs"),
+        (
+            [
+                "rollout",
+                "{model}",
+                "--from",
+                "{data}",
+                "--inputs-from",
+                "no.nc",
+                "--steps",
+                "3",
+                "-o",
+                "{dir}/f.nc",
+            ],
+            "no model takes inputs",
+        ),
         (["check", "{data}", "{data}"], "not a rom model"),
         (["check", "{model}"], "Only models were given"),
         (["check", "{model}", "{model}"], "Only models were given"),
@@ -351,6 +367,13 @@ def test_a_file_that_is_damaged_inside_is_one_line_and_exit_status_two(tmp_path,
     err = capsys.readouterr().err
     assert "a file is damaged inside: NetCDF: HDF error" in err
     assert err.count("\n") == 1
+
+
+def test_a_start_without_its_date_is_one_line_and_exit_status_two(model, data, tmp_path, capsys):
+    with xr.open_dataset(data) as dated:
+        dated.drop_vars("time").to_netcdf(tmp_path / "no.nc")
+    assert run("rollout", model, "--from", tmp_path / "no.nc", "--steps", "3", "-o", "f.nc") == 2
+    assert "x0 must carry its time along 'time'" in capsys.readouterr().err
 
 
 def test_the_summary_counts_histories_of_models_with_memory(driven, tmp_path, capsys):

@@ -402,8 +402,13 @@ def test_check_against_full_models():
     sindy = rom.SINDy(rom.PolynomialLibrary(2), threshold=0.05)
     model = rom.ROM(rom.Identity(), sindy, preprocess=rom.Scale(scale=False)).fit(X)
     report = rom.check(model, chaos, t=np.arange(0, 4, 0.01), n_starts=3)
-    assert report.verdict == "stable and accurate to the horizon, lead time 3.99"
+    accurate = "stable and accurate to the horizon, lead time 3.99"
+    seen = "checked on data that the model was fitted to"
+    assert report.verdict == f"{accurate}; {seen}"
     assert report.cost_ratio > 1
+    new = X.values[-1] * [[1.1, 0.9, 1.0], [0.9, 1.1, 1.0]]
+    report = rom.check(model, chaos, starts=new, t=np.arange(0, 4, 0.01))
+    assert report.verdict == accurate
     heat = rom.fom.Heat(n=127)
     t = np.linspace(0, 0.5, 101)
     X = heat.simulate(heat.initial_state(), t)
@@ -443,6 +448,23 @@ def test_with_two_delays_a_linear_model_of_one_mode_has_the_two_rates_of_a_stand
     assert model.score(truth[200:]) > 1 - 1e-12
     alone = rom.ROM(rom.POD(1), rom.DMD(constant=True)).fit(truth[:200])
     assert alone.score(truth[200:]) < 0.5
+
+
+def test_starts_unlike_the_training_are_refused():
+    truth = standing_wave(60)
+    dated = truth.assign_coords(time=xr.date_range("2001-01-01", periods=60, freq="MS"))
+    model, of_dates = (rom.ROM(rom.POD(1)).fit(X) for X in (truth, dated))
+    for start in (truth.values[0], truth.values[:1], truth.values[0].tolist()):
+        with pytest.raises(TypeError, match=r"must be a DataArray as in fit, but it is a (nd|li)"):
+            model.rollout(start, truth.time[:3])
+    plain = rom.ROM(rom.POD(1), rom.DMD(), n_delays=2).fit(truth.values)
+    with pytest.raises(ValueError, match=r"the last 2 snapshots, but its shape is \(32,\)"):
+        plain.rollout(truth.values[0], [0.0, 0.1])
+    undated = dated[3].drop_vars("time")
+    with pytest.raises(ValueError, match="x0 must carry its time along 'time', or t be dates"):
+        of_dates.rollout(undated, [0.0, 1.0])
+    known = of_dates.rollout(undated, dated.time.values[3:6])
+    np.testing.assert_array_equal(known.time, dated.time[3:6])
 
 
 def test_a_latent_state_of_a_model_with_memory_holds_the_snapshots_before_it():
@@ -509,7 +531,6 @@ def test_a_model_with_delays_is_checked_against_a_full_model():
         (lambda X: X[0], "the last 2 snapshots, but it has no time dimension"),
         (lambda X: X[:3], "the last 2 snapshots, but it has 3 times"),
         (lambda X: X[:4:2][:2], r"the last 2 snapshots, 0.1 .* apart, but they are 0.2"),
-        (lambda X: X.values[0], r"the last 2 snapshots, but its shape is \(32,\)"),
     ],
 )
 def test_a_start_without_its_history_is_refused(start, message):

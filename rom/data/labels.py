@@ -93,8 +93,8 @@ def output_times(
     Parameters
     ----------
     t : array_like, shape (n_time,)
-        Numbers in the unit of `axis`, of which only differences count where `now` is known, or
-        calendar times.
+        Numbers in the unit of `axis`, of which only differences count where `now` is known, as it
+        must be for dates; or calendar times.
     now : DataArray, shape (1,), or None
         Time of the start.
     axis : TimeAxis or None
@@ -107,6 +107,11 @@ def output_times(
         return given.astype(np.float64), given
     start = None if now is None else float(axis.to_numbers(now)[0])
     if given.dtype.kind in "fiu":
+        if start is None and axis.calendar is not None:
+            raise ValueError(
+                f"x0 must carry its time along {axis.dim!r}, or t be dates, as the model was "
+                "fitted on dates; but x0 has none and t are numbers."
+            )
         numbers = given.astype(np.float64)
         numbers = numbers if start is None else start + (numbers - numbers[0])
         return numbers, axis.to_times(numbers)

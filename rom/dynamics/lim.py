@@ -267,7 +267,7 @@ class LinearInverseModel(PolynomialEquations, KeptSums):
         return np.array(misfit)
 
     def _check_start(self, z0: ArrayLike) -> Array:
-        state = np.asarray(z0, dtype=np.float64)
+        state = checks.real_array(z0, "z0")
         if state.shape != (self.n_features_in_,) or not np.isfinite(state).all():
             raise ValueError(
                 f"z0 must be one finite state of shape ({self.n_features_in_},), but its shape is "

@@ -59,7 +59,7 @@ PARTS = {
     "TrappingSINDy": ("brunton2016", "schlegel2015", "kaptanoglu2021"),
     "WeakSINDy": ("messenger2021",),
 }
-# By the figures of a check: the variable or attribute, what it is, and its sources.
+# By the figures of a check: the variable, attribute or part of one, what it is, and its sources.
 CHECKS = (
     ("reliable_time", "reliable time", ("vovk2005",)),
     ("skill", "skill scores", ("murphy1988",)),
@@ -70,11 +70,8 @@ CHECKS = (
         ("soderlind2006", "strom1975"),
     ),
     ("perturbation_growth", "worst perturbation", ("lorenz1965", "mu2003")),
-    (
-        "certificate",
-        "trapping region",
-        ("schlegel2015", "goulart2012", "kramer2021", "goulart2024"),
-    ),
+    ("trapping region", "trapping region", ("schlegel2015", "goulart2012", "goulart2024")),
+    ("basin", "trapping region of a basin", ("kramer2021", "goulart2024")),
     (
         "band_radius",
         "simultaneous conformal bands",
@@ -136,6 +133,7 @@ def methods_used(model: ROM | None, data: xr.Dataset) -> dict[str, tuple[str, ..
             found = {method, "dopri5"} if "n_around" in data.attrs else {method}
             used["Runge-Kutta method"] = sum((STEPPERS[name] for name in sorted(found)), ())
     there = {*data.variables, *data.attrs, *data["baseline"].values, data.attrs.get("range_kind")}
+    there |= {*data.attrs.get("certificate_search", "").split(", ")}
     return used | {words: keys for figure, words, keys in CHECKS if figure in there}
 
 

@@ -28,6 +28,8 @@ BASELINES = {
 }
 # A model that blows up would otherwise leave no room for anything else.
 WORST_SHOWN = 30.0
+# Dates that have room below a panel; points between axes and what stands over them.
+MOST_DATES, TITLE_PAD = 3, 3.0
 # Of latent coordinates only the first are drawn.
 MOST_COORDINATES = 3
 STYLE: dict[str, dict[str, Any]] = {
@@ -107,6 +109,8 @@ def valid_times(figure: FigureBase, data: xr.Dataset) -> None:
             )
     ax.axhline(float(data["lead"][-1]), color=INK, lw=0.8, ls=":", label="horizon")
     ax.set(xlabel=label_of_start, ylabel=with_unit("valid time", data))
+    if "start_date" in data and label_of_start == with_unit("start", data):
+        _date_ticks(ax, start, data["start_date"].values)
     ax.set_ylim(0, 1.08 * float(data["lead"][-1]))
     legend_above(ax)
 
@@ -141,8 +145,8 @@ def growth(figure: FigureBase, data: xr.Dataset) -> None:
     ax.set(xlabel=with_unit("lead time", data), ylabel="growth factor", yscale=scale)
     if "growth_bound" in data:
         low, high = ax.get_ylim()
-        bound = _positive(data["growth_bound"].values)
-        ax.plot(data["lead"], bound, color=BAD, ls="--", label="estimated bound")
+        bound, kind = _positive(data["growth_bound"].values), data["growth_bound"].attrs["kind"]
+        ax.plot(data["lead"], bound, color=BAD, ls="--", label=f"{kind} bound")
         most = 100 * high if scale == "log" else 2 * high - low
         ax.set_ylim(low, min(most, max(high, ax.get_ylim()[1])))  # the bound may be far larger
         legend_above(ax)
@@ -284,6 +288,8 @@ def coverage(figure: FigureBase, data: xr.Dataset) -> None:
         ax.plot(share["tested"], 100 * share.sel(band=name), color=color, label=f"{name} band")
     ax.axhline(100 * share.attrs["level"], color=INK, lw=0.8, ls=":", label="level asked for")
     ax.set(xlabel=with_unit("start", data), ylabel="held so far [%]", ylim=(-3, 103))
+    if "tested_date" in share.coords:
+        _date_ticks(ax, share["tested"].values, share["tested_date"].values)
     ax.margins(x=0)
     legend_above(ax)
 
@@ -332,9 +338,21 @@ def _by_coordinate(figure: FigureBase, variable: xr.DataArray) -> list[tuple[int
     n = min(variable.sizes["coordinate"], MOST_COORDINATES)
     axes = figure.subplots(n, squeeze=False)[:, 0]
     for k, ax in enumerate(axes):
-        at = {"transform": ax.transAxes, "ha": "right", "va": "top", "fontsize": "small"}
-        ax.text(0.99, 0.97, _name(variable, k), **at)
+        ax.set_title(_name(variable, k), loc="right", fontsize="small", pad=TITLE_PAD)
     return list(enumerate(axes))
+
+
+def _date_ticks(ax: Axes, start: Array, dates: NDArray[np.str_]) -> None:
+    """Dates of a few starts, spread over the axis, below it; with hours where days are alike."""
+    apart = np.linspace(start.min(), start.max(), MOST_DATES)
+    chosen = np.unique(np.abs(start[:, None] - apart).argmin(axis=0))
+    days, hours = (
+        [str(date)[part] for date in dates[chosen]] for part in (slice(10), slice(11, 16))
+    )
+    if len(set(days)) < len(days):
+        days = [f"{day}\n{hour}" for day, hour in zip(days, hours, strict=True)]
+    ax.set_xticks(start[chosen], labels=days)
+    ax.set_xlabel("start")
 
 
 def _name(variable: xr.DataArray, k: int) -> str:
@@ -377,9 +395,11 @@ def _beyond(passage: Array, lead: Array) -> Array:
 def legend_above(ax: Axes, ncols: int = 2) -> None:
     """What the lines are, above the axes; in one column where it is wider than the figure.
 
-    It ends where the axes end, so that it may begin above their labels, and not be cut off.
+    It ends where the axes end, so that it may begin above their labels, and not be cut off; it
+    stands above a title on the right.
     """
-    style = {"fontsize": "small", "frameon": False, "columnspacing": 1.0, "borderaxespad": 0.2}
+    style: dict[str, Any] = {"fontsize": "small", "frameon": False, "columnspacing": 1.0}
+    style["borderaxespad"] = 2.0 if ax.get_title(loc="right") else 0.2
     for n in (ncols, 1):
         legend = ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=n, **style)
         if legend.get_window_extent().width < 0.95 * ax.figure.bbox.width:

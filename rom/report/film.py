@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rom.report.plots import colour_bar, curved_places, film_strip
-from rom.report.words import labelled, time_in_words
+from rom.report.places import curved_places, upright
+from rom.report.plots import colour_bar, film_strip
+from rom.report.words import labelled
+from rom.rollout.reasons import time_in_words
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -67,7 +69,7 @@ def film_of(data: xr.Dataset) -> Film | None:
     data : Dataset
         Of a report, with `field_truth`, `field_model` (snapshot, *space) and `snapshot_lead`.
         Of more than two space dimensions the last two are shown, at the first index of the others;
-        two-dimensional coordinates of these are the places of the cells.
+        two-dimensional coordinates of these, known as x and y, are the places of the cells.
 
     Returns
     -------
@@ -94,6 +96,7 @@ def film_of(data: xr.Dataset) -> Film | None:
 
 
 def _strips(truth: xr.DataArray, model: xr.DataArray) -> Film:
+    truth, model = upright(truth), upright(model)
     stack = np.stack([truth.values, model.values]).astype(np.float64)
     places = curved_places(truth, truth.dims[1:])
     if places is not None:

@@ -20,7 +20,7 @@ from rom.report.film import Film, film_of
 from rom.report.panels import panels_of
 from rom.report.plots import panel_svg
 from rom.report.typeset import equation_html
-from rom.report.words import training_times
+from rom.report.words import training_times, with_dates
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -188,7 +188,7 @@ def _parts(
     salt: str = "",
 ) -> dict[str, Any]:
     """What the template of a report shows."""
-    data = report.to_dataset()
+    data = with_dates(report.to_dataset(), report.model if model is None else model)
     if model is not None:
         equations = _equations(model) if equations is None else equations
         model_info = _describe(model) if model_info is None else model_info
@@ -237,9 +237,9 @@ def _typeset(equations: Sequence[str]) -> tuple[list[str], str]:
 
 
 def _tone(report: StabilityReport) -> str:
-    if not report.stable:
-        return "bad"
-    return "fair" if bool(report.data["exceeded"].any()) else "good"
+    if report.stable:
+        return "fair" if bool(report.data["exceeded"].any()) else "good"
+    return "fair" if tables.stability(report) == tables.NOT_KNOWN else "bad"
 
 
 def _equations(model: ROM) -> list[str]:
@@ -249,12 +249,14 @@ def _equations(model: ROM) -> list[str]:
 
 def _describe(model: ROM) -> dict[str, object]:
     """What is most worth knowing of a fitted model, in words."""
+    n, memory = len(model.latent_), model.states_per_row
+    training = f"{n}" if memory == 1 else f"{n} histories of {memory}"
     info: dict[str, object] = {
         "variables": ", ".join(model.flatten_.variables_),
         "values per state": model.n_features_in_,
-        "compressor": f"{type(model.compressor_).__name__}, {model.latent_.shape[1]} modes",
+        "compressor": f"{type(model.compressor_).__name__}, {model.compressor_.rank_} modes",
         "dynamics": f"{type(model.dynamics_).__name__}, {model.dynamics_.time} in time",
-        "training snapshots": len(model.latent_),
+        "training snapshots": training,
     }
     if model.input_names_ is not None:
         info["inputs"] = ", ".join(f"u{i} = {n}" for i, n in enumerate(model.input_names_))

@@ -64,6 +64,15 @@ def _says_bound(data: xr.Dataset) -> str:
     return text + ". Shaded: 90 % of the rollouts."
 
 
+def _says_growth(data: xr.Dataset) -> str:
+    text = "The worst found, by search, for a change of the initial state by 1 %"
+    if "growth_bound" not in data:
+        return f"{text}."
+    kind = data["growth_bound"].attrs["kind"]
+    how = "exact, as the model is linear" if kind == "certified" else "to first order"
+    return f"{text}, and its {kind} bound, {how}."
+
+
 def _says_bands(data: xr.Dataset) -> str:
     text = "Half-width of bands about the forecast that hold over the whole rollout at once."
     return text + _held(data["band_radius"])
@@ -144,10 +153,7 @@ PANELS = (
         "Bounds",
         ("perturbation_growth",),
         draw.growth,
-        lambda d: (
-            "The worst found, by search, for a change of the initial state by 1 %, and to first "
-            "order what the logarithmic norm along the rollouts bounds it by."
-        ),
+        _says_growth,
     ),
     Panel(
         "Spectra",

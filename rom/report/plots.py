@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from html import escape
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from rom.report.draw import FLOOR, INK, MODEL, STYLE, legend_above
 from rom.report.panels import Panel, panels_of, thinned
-from rom.report.words import labelled
+from rom.report.places import curved_places, upright
+from rom.report.words import labelled, with_dates
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 # Of a panel, in inches: as wide as a phone at a legible size of type. Letters in a line above two.
 PANEL_SIZE = (3.6, 3.0)
 TITLE_WIDTH = 75
+# Where a field has no values, such as land: no colour of a scale, as its white would be.
+MISSING = "#a6abb1"
 # In a vector picture type stays text, in the reader's font, and ids do not depend on the time.
 VECTOR: Any = {
     "svg.fonttype": "none",
@@ -64,7 +67,7 @@ def plot_report(report: StabilityReport) -> Figure:
     >>> [ax.get_ylabel() for ax in figure.axes][:2]
     ['normalised error', 'rollouts [%]']
     """
-    data = thinned(report.to_dataset())
+    data = thinned(with_dates(report.to_dataset(), report.model))
     panels = panels_of(data)
     n_rows = -(-len(panels) // 2)
     width, height = PANEL_SIZE
@@ -152,8 +155,9 @@ def plot_rollout(
     Parameters
     ----------
     truth, forecast : DataArray, dims (time, *space) with one or two space dimensions
-        The field as it was and as the model has it, at the same space points. Two-dimensional
-        coordinates, such as x and y of a polar grid, are drawn as they lie.
+        The field as it was and as the model has it, at the same space points. Fields with
+        two-dimensional coordinates x and y, as of a polar grid, or longitude and latitude, known
+        by CF attributes or by name, are drawn as they lie.
     latent : pair of DataArray, dims (time, mode), optional
         Latent amplitudes of the truth (``model.encode(truth)``) and of the rollout (its
         ``latent``); drawn below the fields.
@@ -222,8 +226,9 @@ def _draw_snapshot(ax: Axes, snapshot: xr.DataArray, limit: float) -> Any:
     if snapshot.ndim == 1:
         ax.plot(snapshot[snapshot.dims[0]].values, snapshot.values, color=MODEL)
         return None
-    x, y, values = _mesh(snapshot)
+    x, y, values = _mesh(upright(snapshot))
     ax.set_aspect("equal")
+    ax.set_facecolor(MISSING)
     # Cells of a curved grid have no edges to guess: colour runs from point to point instead.
     shading: Literal["nearest", "gouraud"] = "nearest" if x.ndim == 1 else "gouraud"
     return ax.pcolormesh(
@@ -244,12 +249,6 @@ def _mesh(snapshot: xr.DataArray) -> tuple[NDArray, NDArray, NDArray]:
         x, y, values = (np.c_[a, a[:, :1]] for a in (x, y, snapshot.values))
         return x, y, values
     return x, y, snapshot.values
-
-
-def curved_places(field: xr.DataArray, dims: tuple[Hashable, ...]) -> tuple[Any, Any] | None:
-    """Where the cells lie, x and y (n_rows, n_columns), if two coordinates run along `dims`."""
-    found = [c.values for c in field.coords.values() if c.dims == dims]
-    return (found[0], found[1]) if len(dims) == len(found) == 2 else None
 
 
 def _seen(field: xr.DataArray, extent: Any) -> NDArray:

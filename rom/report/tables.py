@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rom.report.words import known, number, readable, time_in_words
+from rom.report.words import known, number, readable
 from rom.rollout.cost import times_less
-from rom.rollout.reasons import with_error
+from rom.rollout.reasons import time_in_words, with_error
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -67,7 +67,7 @@ def _valid(data: xr.Dataset) -> Tile:
     unit = float(data.get("lyapunov_time", np.nan))
     if np.isfinite(unit):
         note = f"{float(valid.median()) / unit:.3g} Lyapunov times"
-    return Tile("Median valid time", more + time_in_words(valid.median(), data), note)
+    return Tile("Median valid time", more + time_in_words(float(valid.median()), data), note)
 
 
 def _bound(data: xr.Dataset) -> Tile | None:
@@ -90,7 +90,8 @@ def _statistics(data: xr.Dataset) -> Tile | None:
     if "statistics_kept" not in data:
         return None
     kept = [words == "kept" for words in _kept(data)]
-    return Tile("Statistics kept", f"{sum(kept)} of {len(kept)}", "within sampling error")
+    most = data["statistics_kept"].attrs["tolerance"]
+    return Tile("Statistics kept", f"{sum(kept)} of {len(kept)}", f"to {most:g} or sampling error")
 
 
 def _lyapunov(data: xr.Dataset) -> Tile | None:
@@ -202,19 +203,29 @@ def starts_table(data: xr.Dataset) -> Table:
     """How each rollout went."""
     columns = ("valid_time", "exceeded", "status", "end_lead")
     times = data["start_time"].values
+    names = [f"{time:.6g}" for time in times]
     if np.ptp(times) == 0:  # a full model, run from many states at the same time
-        times = np.arange(len(times))
+        names = [str(number) for number in range(len(times))]
+    elif "start_date" in data:
+        names = data["start_date"].values.tolist()
     rows = [
         (
-            f"{start:.6g}",
+            start,
             ("" if exceeded else "≥ ") + f"{valid:.4g}",
             f"{str(status).lower().replace('_', ' ')}, lead time {end:.4g}",
         )
         for start, valid, exceeded, status, end in zip(
-            times, *(data[name].values for name in columns), strict=True
+            names, *(data[name].values for name in columns), strict=True
         )
     ]
     return Table(("start", "valid time", "rollout"), rows, f"All {len(rows)} rollouts")
+
+
+def stability(report: StabilityReport) -> str:
+    """The verdict in a word or two: "stable", "unstable", or that it is not known."""
+    if report.stable:
+        return "stable"
+    return NOT_KNOWN if report.verdict.startswith(NOT_KNOWN) else "unstable"
 
 
 def comparison_table(reports: Mapping[str, StabilityReport]) -> Table:
@@ -228,14 +239,13 @@ def comparison_table(reports: Mapping[str, StabilityReport]) -> Table:
     Returns
     -------
     Table
-        Columns that no report fills are left out. The verdict is one word.
+        Columns that no report fills are left out. The verdict is that of :func:`stability`.
     """
     found: dict[str, dict[str, str]] = {}
     for name, report in reports.items():
         data = report.to_dataset()
         last = np.nan_to_num(data["rms_error"].values[-1], nan=np.inf)
-        word = "stable" if report.stable else "unstable"
-        found[name] = {"verdict": word, "rms error at the end": number(last)}
+        found[name] = {"verdict": stability(report), "rms error at the end": number(last)}
         found[name] |= {tile.label.lower(): tile.value for tile in tiles(data)}
     columns = list(dict.fromkeys(column for row in found.values() for column in row))
     rows = [(name, *(row.get(column, "") for column in columns)) for name, row in found.items()]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from rom.rollout.reasons import quantity
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -30,25 +33,33 @@ def with_unit(label: str, data: xr.Dataset, form: str = "{}") -> str:
     return labelled(label, data.attrs.get("time_unit"), form)
 
 
-def time_in_words(value: Any, data: xr.Dataset) -> str:
-    """A time with its unit, where it has one."""
-    return quantity(f"{float(value):.4g}", data.attrs.get("time_unit"))
-
-
-def quantity(figure: str, unit: Any) -> str:
-    """A figure with its unit after it, where it has one."""
-    return figure if unit in NO_UNIT else f"{figure} {unit}"
-
-
 def training_times(model: ROM) -> str:
     """First and last time of training, dates or numbers with their unit; "" where not known."""
     if model.latent_t_ is None:
         return ""
-    axis, ends = model.time_axis_, np.array([model.latent_t_.min(), model.latent_t_.max()])
-    if axis is not None and axis.calendar is not None:
-        # Dates to the second: NumPy writes nine more digits.
-        return " to ".join(str(date).partition(".")[0] for date in axis.to_times(ends))
+    # The first row of a model with delays has the time of its newest snapshot.
+    past = (model.states_per_row - 1) * model.dynamics_.dt_ if model.states_per_row > 1 else 0.0
+    axis, ends = model.time_axis_, np.array([model.latent_t_.min() - past, model.latent_t_.max()])
+    if (dates := _dates(model, ends)) is not None:
+        return " to ".join(dates)
     return quantity(f"{ends[0]:.6g} to {ends[1]:.6g}", None if axis is None else axis.unit)
+
+
+def with_dates(data: xr.Dataset, model: ROM | None) -> xr.Dataset:
+    """Add dates to the times of starts, "start_date" and "tested_date", if the model knows them."""
+    for name, of in (("start_time", "start"), ("tested", "tested")):
+        dates = _dates(model, data[name].values) if name in data.coords else None
+        if dates is not None:
+            data = data.assign_coords({f"{of}_date": (data[name].dims, dates)})
+    return data
+
+
+def _dates(model: ROM | None, t: ArrayLike) -> list[str] | None:
+    """Dates of numbers, to the second, where NumPy writes nine more digits."""
+    axis = None if model is None else model.time_axis_
+    if axis is None or axis.calendar is None:
+        return None
+    return [str(date).partition(".")[0] for date in axis.to_times(t)]
 
 
 def number(value: Any, digits: int = 3) -> str:

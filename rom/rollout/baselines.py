@@ -14,7 +14,7 @@ from rom.rollout.skill import damped_persistence, lag_one_autocorrelation
 
 Array = NDArray[np.float64]
 
-# A yearly cycle is fitted to this many years or more.
+# A yearly cycle is fitted to this many whole years or more.
 FEWEST_YEARS = 2
 # And up to this many coordinates: its map has three times as many columns.
 HIGHEST_RANK = 200
@@ -70,12 +70,18 @@ def _seasonal(model: Any, steps: Array) -> SeasonalLinear | None:
         return None
     if np.ptp(steps) > EVEN_RTOL * np.median(steps) or len(set(_phases(axis, t))) < 4:
         return None
-    years = axis.to_times(np.array([t.min(), t.max()]))
-    if int(str(years[1])[:4]) - int(str(years[0])[:4]) < FEWEST_YEARS:
+    if _whole_years(axis, np.array([t.min(), t.max() + np.median(steps)])) < FEWEST_YEARS:
         return None
     return seasonal_linear(
         model.latent_, _seasons(axis, t), t=t, trajectory=model.latent_trajectory_
     )
+
+
+def _whole_years(axis: TimeAxis, ends: Array) -> int:
+    """From the one time to the other, to the month or day that seasons are counted by."""
+    first, last = (int(str(time)[:4]) for time in axis.to_times(ends))
+    begin, end = _phases(axis, ends)
+    return last - first - int(end < begin)
 
 
 def _phases(axis: TimeAxis, t: Array) -> NDArray[np.intp]:

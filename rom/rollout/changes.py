@@ -90,14 +90,15 @@ def in_reasons(data: xr.Dataset) -> list[str]:
     if not lost:
         return []
     parts = [
-        f"z{k} ({percent(data, [k])} of the variance) by {float(data['change_error'][k]):.3g} "
-        f"times its size, {float(data['change_error_low'][k]):.3g} at least"
+        f"z{k} ({percent(data, [k])} of the variance) is off "
+        f"by {float(data['change_error'][k]):.3g} times its size, "
+        f"{float(data['change_error_low'][k]):.3g} at least"
         for k in lost[:MOST_NAMED]
     ]
     return [
-        f"Along the truth, the model's equations miss the change of {len(lost)} of "
-        f"{data.sizes['coordinate']} latent coordinates by more than it would be missed by none "
-        f"at all, 1 times its size (level 95 %, block bootstrap): {all_of(parts)}{more(lost)}."
+        f"Along the truth, the equations of {len(lost)} of {data.sizes['coordinate']} latent "
+        f"coordinates are further from the true change than 'no change' is (an error of 1 times "
+        f"its size; level 95 %, block bootstrap): {all_of(parts)}{more(lost)}."
     ]
 
 

@@ -61,7 +61,9 @@ def check(
         What the model stands for: a full model, run from the same states, or snapshots it was
         not fitted on.
     starts : array_like, shape (n_starts, *space), optional
-        States a full model is run from; by default training states, as the compressor keeps them.
+        States a full model is run from, far enough apart to be independent. By default training
+        states, as the compressor keeps them: these are told as seen, where the full model does
+        again what it did in training, and as overlapping, where they are near in time.
     t : array_like, shape (n_time,), optional
         For a full model the output times, ``t[0]`` that of the starts. For NumPy snapshots the
         times of the rows; labelled ones bring their own.
@@ -84,7 +86,8 @@ def check(
         Also compare long-run statistics and Lyapunov exponents with the truth's, bound the error,
         search for the worst perturbation of a start, make bands in the units of the data, and keep
         pictures. The verdict then says for how long the model is reliable and whether it keeps the
-        statistics. Takes seconds to minutes.
+        statistics. Takes seconds, and in proportion to the length of the rollouts: of a small model
+        minutes where they have a hundred thousand rows each.
     invariants : mapping of str to callable, optional
         Functions of states (n_time, *space), in their units, to numbers (n_time,) that the full
         system keeps: how far they drift is told by a thorough check.

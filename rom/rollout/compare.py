@@ -56,9 +56,9 @@ class Comparison(NamedTuple):
     reduced_seconds: float
     long_run: LongRun
     start: float
-    """Time of the start."""
+    """Time of the start in the record that it is taken from."""
     stretch: int
-    """In which stretch of the truth it lies."""
+    """In which stretch of the record it lies."""
     u: Array | None
     """Inputs at the times of the run."""
 
@@ -95,7 +95,7 @@ def compare(model: Any, climate: Climate, truth: Truth, bound: float | None) -> 
         full_seconds=truth.seconds,
         reduced_seconds=seconds,
         long_run=_long_run(model, climate, truth, Z, run),
-        start=float(truth.t[0]),
+        start=float(truth.t[0] if truth.start is None else truth.start),
         stretch=truth.stretch,
         u=truth.u,
     )

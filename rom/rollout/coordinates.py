@@ -40,7 +40,7 @@ def with_coordinates(
     variance = np.mean((truth - climate.mean) ** 2, axis=(0, 1))
     share = variance / variance.sum()
     scale = np.where(share > ROUNDING, np.sqrt(variance), np.inf)
-    lead, level = data["lead"].values, data.attrs["level"]
+    lead, level = np.stack([c.lead for c in comparisons]), data.attrs["level"]
 
     def reliable(forecast: Array) -> Array:
         error = np.moveaxis(np.abs(forecast - truth) / scale, -1, 0)
@@ -68,7 +68,7 @@ def without_skill(data: xr.Dataset) -> list[int]:
     if "coordinate_share" not in data:
         return []
     time = data["coordinate_reliable_time"].values
-    lost = (time <= data["coordinate_simple_time"].values) & (time < data["lead"].values[-1])
+    lost = (time <= data["coordinate_simple_time"].values) & (time < float(data["horizon"].min()))
     return by_variance(data, lost)
 
 

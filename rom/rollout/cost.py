@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rom.base import Compressor, Dynamics, FullModel, HasPolynomial
+from rom.base import Compressor, Dynamics, FullModel, HasPolynomial, Polynomial
 from rom.fom.cost import Cost, cost_of
 from rom.rollout.result import Rollout
-from rom.rollout.run import rollout
+from rom.rollout.run import method_of, rollout
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Array = NDArray[np.float64]
 
-# Evaluations of the right-hand side per step. The seventh stage of Dormand and Prince is the first
-# of the next step.
-EVALUATIONS = {"continuous": 6, "discrete": 1}
+# Evaluations of the right-hand side per step tried, and more per step with output within. A last
+# stage that is the first of the next step counts once.
+EVALUATIONS = {"map": (1, 0), "dopri5": (6, 0), "dop853": (12, 3), "exponential": (4, 0)}
+# Products with matrices of a step of the exponential method, beside evaluations of what is not
+# linear.
+PRODUCTS = 9
 # Seconds that a time is measured for, and that three measurements of it may take.
 MEASURED_FOR, MOST_FOR_THREE = 0.03, 1.0
 
@@ -71,7 +74,7 @@ def costs(
     reference : FullModel, or snapshots
         What the model stands for.
     run : Rollout
-        Of ``model.dynamics_``.
+        Of ``model.dynamics_``, by the stepper "auto".
     n_steps : int
         Steps it took.
     u : ndarray, shape (n_time, n_inputs), optional
@@ -100,15 +103,18 @@ def costs(
         state = np.asarray(model.decode(run.z[:1]))[0]
         full = cost_of(reference, state, run.t, u) or full
     dynamics, compressor = model.dynamics_, model.compressor_
+    method = method_of(dynamics, run.t[[0, -1]], len(run.t))
     return {
         "full_flops": full.flops,
         "full_bytes": full.bytes,
-        "reduced_flops": flops(dynamics, compressor, n_steps, len(run.t)),
+        "reduced_flops": flops(dynamics, compressor, method, n_steps, len(run.t)),
         "reduced_bytes": 8.0 * (n_numbers(dynamics) + n_numbers(compressor) + run.z.size),
     }
 
 
-def flops(dynamics: Dynamics, compressor: Compressor, n_steps: int, n_outputs: int) -> float:
+def flops(
+    dynamics: Dynamics, compressor: Compressor, method: str, n_steps: int, n_outputs: int
+) -> float:
     """Floating-point operations of a rollout and its decoding, to leading order.
 
     Parameters
@@ -116,8 +122,11 @@ def flops(dynamics: Dynamics, compressor: Compressor, n_steps: int, n_outputs: i
     dynamics, compressor
         Fitted. A polynomial is evaluated term by term, only those present; any other model and
         any compressor is taken to multiply and add each number it holds once per state.
+    method : {"map", "dopri5", "dop853", "exponential"}
+        The stepper, as :func:`rom.rollout.run.method_of` names it. The matrix functions of the
+        exponential one, made once for each length of step, are left out.
     n_steps, n_outputs : int
-        Steps taken, and states decoded.
+        Steps tried, and states decoded.
 
     Returns
     -------
@@ -125,23 +134,36 @@ def flops(dynamics: Dynamics, compressor: Compressor, n_steps: int, n_outputs: i
 
     Examples
     --------
-    Three states of a growth ``dz/dt = z`` by two steps of six evaluations, a product and a sum
-    each, and what it takes to copy the one coordinate.
+    Three states of a growth ``dz/dt = z`` by two steps of Dormand and Prince, six evaluations, a
+    product and a sum each, and what it takes to copy the one coordinate.
 
     >>> import rom
     >>> growth = rom.OperatorInference("A").fit([[1.0], [2.0]], [[1.0], [2.0]])
-    >>> flops(growth, rom.Identity().fit([[1.0], [2.0]]), n_steps=2, n_outputs=3)
+    >>> flops(growth, rom.Identity().fit([[1.0], [2.0]]), "dopri5", n_steps=2, n_outputs=3)
     24.0
     """
     polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
+    linear = 0
     if polynomial is None:
         evaluation = 2 * n_numbers(dynamics)
     else:
-        present = polynomial.coef != 0
-        products = np.maximum(polynomial.exponents.sum(axis=1) - 1, 0)[present.any(axis=0)]
-        evaluation = int(products.sum()) + 2 * int(present.sum())
-    steps = EVALUATIONS[dynamics.time] * n_steps * evaluation
+        if method == "exponential":
+            from rom.rollout.exponential import split  # which imports numba
+
+            matrix, polynomial = split(polynomial)
+            linear = 2 * PRODUCTS * matrix.size
+        evaluation = _operations(polynomial)
+    each, more = EVALUATIONS[method]
+    n_evaluations = each * n_steps + more * min(n_steps, n_outputs - 1)
+    steps = n_evaluations * evaluation + n_steps * linear
     return float(steps + 2 * n_outputs * n_numbers(compressor))
+
+
+def _operations(polynomial: Polynomial) -> int:
+    """Of one evaluation."""
+    present = polynomial.coef != 0
+    products = np.maximum(polynomial.exponents.sum(axis=1) - 1, 0)[present.any(axis=0)]
+    return int(products.sum()) + 2 * int(present.sum())
 
 
 def n_numbers(fitted: Any) -> int:

@@ -15,7 +15,7 @@ from rom.rollout.certificate import certify
 from rom.rollout.compare import Comparison
 from rom.rollout.crps import crps, sample_crps
 from rom.rollout.error_estimate import error_bound, growth_bound, step_error
-from rom.rollout.horizon import holding_time, valid_time
+from rom.rollout.horizon import holding_time, reliable_time
 from rom.rollout.lyapunov import linear_part
 from rom.rollout.robustness import AIMS, AROUND, ROUNDS, stays_from_around, worst_growth
 from rom.rollout.run import rollout
@@ -52,7 +52,7 @@ def with_bounds(
     if any(bound.kind != kind for bound in bounds):  # no more is claimed than holds for all
         kind, reason = next((b.kind, b.reason) for b in bounds if b.kind != "certified")
     error = np.stack([bound.error for bound in bounds]) / data.attrs["scale"]
-    useful, _ = valid_time(error, data["lead"], data.attrs["tolerance"])
+    useful = holding_time(error, np.stack([c.lead for c in comparisons]), data.attrs["tolerance"])
     true = data["error"].values
     ratio = np.full_like(error, np.nan)
     later = data["lead"].values > 0  # at the start both may be rounding
@@ -75,8 +75,12 @@ def _median(ratio: Array) -> Array:
 def with_certificate(data: xr.Dataset, model: Any) -> xr.Dataset:
     """Add whether the model is proven to stay bounded."""
     region = certified_region(model.dynamics_)
+    without = " (without its noise)" if isinstance(model.dynamics_, HasNoise) else ""
     return data.assign_attrs(
-        certified_radius=region.radius, certificate=region.words, growth_rate=region.growth
+        certified_radius=region.radius,
+        certificate=region.words.rstrip(".") + without,
+        certificate_search=", ".join(region.search),
+        growth_rate=region.growth,
     )
 
 
@@ -119,8 +123,9 @@ def with_growth(data: xr.Dataset, model: Any, comparisons: Sequence[Comparison])
     if isinstance(dynamics, HasNoise) or unsure:
         return data
     grown = max(PERTURBATION, float(data["error_floor"].max())) * grown_most
-    held = holding_time(grown, data["lead"], data.attrs["tolerance"])
-    return data.assign_attrs(explained_time=float(held))
+    lead = np.stack([c.lead for c in comparisons])  # as far as each start was compared
+    held = holding_time(np.broadcast_to(grown, lead.shape), lead, data.attrs["tolerance"])
+    return data.assign_attrs(explained_time=reliable_time(held, data.attrs["level"]))
 
 
 def with_starts_around(

@@ -151,9 +151,7 @@ def _job(
 ) -> Job:
     grid = grid_of(dynamics, t)
     inputs = checks.check_inputs(u, len(grid), n_inputs=dynamics.n_inputs_)
-    bound = float(dynamics.bound_ if bound is None else bound)
-    if not bound > 0:
-        raise ValueError(f"bound must be a positive number, but it is {bound}.")
+    bound = run._check_bound(dynamics, bound)
     u = np.zeros((len(grid), 0)) if inputs is None else np.ascontiguousarray(inputs)
     run._check_targets(dynamics, np.zeros(dynamics.n_features_in_), u[0])
     polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
@@ -195,7 +193,7 @@ def _check_reductions(reduce: Sequence[Reduction], rank: int, dt: float) -> None
 
 def _check_starts(dynamics: Dynamics, z0: ArrayLike, first: int = 0) -> Array:
     """The states of members, of which the `first` has this place in the whole ensemble."""
-    starts = np.array(z0, dtype=np.float64)
+    starts = np.array(checks.real_array(z0, "z0"))
     rank = dynamics.n_features_in_
     if starts.ndim != 2 or starts.shape[1] != rank or not len(starts):
         raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rom.base import Dynamics
+from rom.data.trajectory import segments
 from rom.rollout.adaptive import adaptive_thresholds
 from rom.rollout.bootstrap import mean_interval, skill_interval
 from rom.rollout.cells import Cells
@@ -86,8 +87,9 @@ def with_drift(data: xr.Dataset, comparisons: Sequence[Comparison]) -> xr.Datase
 
     Start by start, where these come one after the other: a full model's have no order.
     """
-    times, span = np.array([c.start for c in comparisons]), float(data["lead"][-1])
-    if "band_radius" not in data or not np.all(np.diff(times) > 0):
+    times, span = np.array([c.start for c in comparisons]), float(data["horizon"].max())
+    of_data = np.isnan(comparisons[0].full_seconds)
+    if "band_radius" not in data or not (of_data and np.all(np.diff(times) > 0)):
         return data
     error, block = _errors(data, comparisons)
     level = data.attrs["level"]
@@ -109,7 +111,7 @@ def _errors(data: xr.Dataset, comparisons: Sequence[Comparison]) -> tuple[Array,
     """Latent errors (n_start, n_lead, rank), and the block of each start."""
     error = np.stack([c.truth - c.run.z for c in comparisons])
     starts, stretches = ([getattr(c, name) for c in comparisons] for name in ("start", "stretch"))
-    return error, blocks(starts, stretches, float(data["lead"][-1]))
+    return error, blocks(starts, stretches, float(data["horizon"].max()))
 
 
 def with_intervals(data: xr.Dataset, comparisons: Sequence[Comparison]) -> xr.Dataset:
@@ -165,16 +167,25 @@ def _size_ratio(model: Any, comparisons: Sequence[Comparison]) -> float:
 
 
 def _n_seen(model: Any, comparisons: Sequence[Comparison]) -> int:
-    """How many of the stretches the model was fitted to: both of their ends are training states."""
-    t, Z = model.latent_t_, model.latent_
-    if t is None or not np.isnan(comparisons[0].full_seconds):
+    """How many of the stretches the model was fitted to: both of their ends are training states.
+
+    A full model without inputs, from a training state, does again what it did in training.
+    """
+    t, Z, labels = model.latent_t_, model.latent_, model.latent_trajectory_
+    if t is None:
         return 0
     slack = SAME * np.linalg.norm(Z - Z.mean(axis=0), axis=1).max()
 
-    def known(time: float, z: Array) -> bool:
-        return bool((np.linalg.norm(Z[t == time] - z, axis=1) <= slack).any())
+    def known(time: float, z: Array) -> NDArray[np.bool_]:
+        return np.asarray((t == time) & (np.linalg.norm(Z - z, axis=1) <= slack))
 
-    return sum(all(known(c.run.t[i], c.truth[i]) for i in (0, -1)) for c in comparisons)
+    def seen(c: Comparison) -> bool:
+        begun, end = known(c.start, c.truth[0]), c.start + c.lead[-1]
+        if np.isnan(c.full_seconds):
+            return bool(begun.any() and known(end, c.truth[-1]).any())
+        return c.u is None and any(t[labels == i].max() >= end for i in labels[begun])
+
+    return sum(map(seen, comparisons))
 
 
 def inputs_leave(dynamics: Dynamics, u: Array | None, lead: Array) -> float | None:
@@ -196,7 +207,10 @@ def with_cost(
     full, reduced = (float(data[f"{name}_seconds"].median()) for name in ("full", "reduced"))
     fit = float(getattr(model, "fit_seconds_", np.nan))
     t, span = model.latent_t_, float(data["lead"][-1])
-    n_runs = np.nan if t is None or not span else (len(t) - 1) * np.median(np.diff(t)) / span
+    n_runs = np.nan
+    if t is not None and span:
+        pieces = segments(t, model.latent_trajectory_)
+        n_runs = sum(t[piece.stop - 1] - t[piece.start] for piece in pieces) / span
     steps = int(np.median([c.run.n_steps for c in comparisons]))
     attrs = {
         **costs(model, reference, comparisons[0].run, steps, comparisons[0].u),

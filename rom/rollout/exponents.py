@@ -101,7 +101,10 @@ def _of_attractor(
             return f"carried on, the rollout ended at lead time {run.t_end - t[0]:.4g}: {why}"
         z0 = run.z[half]
         later = None if u is None else u[half:]
-        found = lyapunov(dynamics, z0, t[half:], u=later, n_exponents=n, bound=bound)
+        try:
+            found = lyapunov(dynamics, z0, t[half:], u=later, n_exponents=n, bound=bound)
+        except ValueError as error:  # the times of the inputs are too few, or too uneven
+            return str(error)
         if found.status is not Status.COMPLETED:
             return found.status.value
         if found.settled:
@@ -143,6 +146,8 @@ def _of_full_model(
         return flow_lyapunov(reference, state, t[few], u=u, n_exponents=n)
     except FloatingPointError:  # its shorter runs did not
         return "its run blew up."
+    except ValueError as error:  # the times of the inputs are too uneven
+        return str(error)
 
 
 def _affordable(

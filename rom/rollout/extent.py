@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rom import checks
+
+if TYPE_CHECKING:
+    from scipy.spatial import ConvexHull
 
 Array = NDArray[np.float64]
 Kind = Literal["hull", "ellipsoid", "box"]
@@ -21,8 +26,12 @@ ROWS_PER_COORDINATE = 3
 MARGIN = 0.1
 # A direction in which the states do not move is given this part of the width of the widest.
 FLAT, SMALLEST = 1e-6, 1e-150
-# Products of states and faces are made this many at a time.
-PART = 2**22
+# States that come around again may all be corners of their hull, and its faces, up to half the
+# square of their number, fill the memory. The hull is then made of some of the states, at least so
+# many: as many as have no more faces than about this.
+FEWEST_STATES, MOST_FACES = 64, 8000
+# Products of states and faces are made this many at a time: they stay in a processor's cache.
+PART = 2**17
 
 
 class Extent(NamedTuple):
@@ -53,8 +62,7 @@ class Extent(NamedTuple):
             raise ValueError(
                 f"Z must be (n_time, {len(self.centre)}), but its shape is {away.shape}."
             )
-        rows = max(1, PART // len(self.normals))
-        parts = [away[i : i + rows] @ self.normals.T for i in range(0, len(away), rows)]
+        parts = _products(away, self.normals)
         if self.kind == "ellipsoid":
             return np.concatenate([np.linalg.norm(part, axis=1) for part in parts])
         return np.concatenate([part.max(axis=1) for part in parts])
@@ -68,10 +76,11 @@ def extent(Z: ArrayLike, kind: Literal["auto", "hull", "ellipsoid", "box"] = "au
     Z : array_like, shape (n_time, rank)
         Training states, or parameters or inputs, one row each.
     kind : {"auto", "hull", "ellipsoid", "box"}, default "auto"
-        The convex hull [1]_; the ellipsoid of their covariance through the outermost; or the
-        interval of each coordinate, as is usual for parameters. "auto" is the hull up to rank 4,
-        the ellipsoid above it, and the box where the states are fewer than three per coordinate,
-        or have no hull since they lie in a plane.
+        The convex hull [1]_, or, where that has many thousand faces, the hull of some of the
+        states with each face moved out to hold all; the ellipsoid of their covariance through the
+        outermost; or the interval of each coordinate, as is usual for parameters. "auto" is the
+        hull up to rank 4, the ellipsoid above it, and the box where the states are fewer than three
+        per coordinate, or have no hull since they lie in a plane.
 
     Returns
     -------
@@ -145,18 +154,39 @@ def _hull(Z: Array) -> Extent:
     """The convex hull: between two states for one coordinate, by Quickhull for more."""
     if Z.shape[1] == 1:
         return _box(Z)._replace(kind="hull")
-    from scipy.spatial import ConvexHull, QhullError
+    from scipy.spatial import QhullError
 
     try:
-        hull = ConvexHull(Z)
+        hull = _of_few_faces(Z)
     except QhullError as error:
         raise ValueError(
             f"The {len(Z)} states of rank {Z.shape[1]} have no hull with an inside: "
             "give kind='box' or 'ellipsoid'."
         ) from error
-    centre = Z[hull.vertices].mean(axis=0)
-    normals, offsets = hull.equations[:, :-1], hull.equations[:, -1]
-    return Extent("hull", centre, normals / -(normals @ centre + offsets)[:, None])
+    centre = hull.points[hull.vertices].mean(axis=0)
+    normals = hull.equations[:, :-1]
+    away = np.max([part.max(axis=0) for part in _products(Z - centre, normals)], axis=0)
+    return Extent("hull", centre, normals / away[:, None])
+
+
+def _of_few_faces(Z: Array) -> ConvexHull:
+    """Of all states, or of some drawn from them where that of twice as many may have too many."""
+    from scipy.spatial import ConvexHull, QhullError
+
+    drawn, few = np.random.default_rng(0).permutation(len(Z)), FEWEST_STATES
+    while few < len(Z):
+        with suppress(QhullError):  # those drawn may lie in a plane
+            hull = ConvexHull(Z[drawn[:few]])
+            if len(hull.simplices) * 2 ** (Z.shape[1] // 2) > MOST_FACES:
+                return hull
+        few *= 2
+    return ConvexHull(Z)
+
+
+def _products(away: Array, normals: Array) -> Iterator[Array]:
+    """Of states (n_time, rank) with all faces, some states at a time."""
+    rows = max(1, PART // len(normals))
+    return (away[i : i + rows] @ normals.T for i in range(0, len(away), rows))
 
 
 def _ellipsoid(Z: Array) -> Extent:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# Bins over the range of the truth; beside them stand two open ones.
+# Bins over the range of the truth, whose ends stand in the middle of the outer ones: states that
+# settle there would fall in other bins by rounding. Beside them stand two open ones.
 BINS, JOINT_BINS = 30, 12
 # Joint histograms are made of pairs among this many coordinates, those of largest variance.
 LEADING = 4
@@ -56,7 +57,9 @@ class Statistic(NamedTuple):
 def frame_of(blocks: Array, dt: float) -> Frame:
     """The frame that the blocks (n_blocks, n_time, rank) of the truth set."""
     axes = (0, 1)
-    return Frame(blocks.mean(axes), blocks.std(axes), blocks.min(axes), blocks.max(axes), dt)
+    low, high = blocks.min(axes), blocks.max(axes)
+    half = (high - low) / (2 * (BINS - 1))
+    return Frame(blocks.mean(axes), blocks.std(axes), low - half, high + half, dt)
 
 
 def moments(blocks: Array, frame: Frame) -> Array:
@@ -164,9 +167,7 @@ STATISTICS = {
 def _bins(blocks: Array, frame: Frame, n: int) -> NDArray[np.intp]:
     """Numbers of the bins: 1 to `n` over the range of the truth, 0 below it and n + 1 above it."""
     place = (blocks - frame.low) / _or_one(frame.high - frame.low) * n
-    inside = np.minimum(np.floor(place), n - 1)
-    number = np.where(place > n, n, inside)  # the largest value of the truth belongs inside
-    return np.asarray((np.clip(number, -1, n) + 1).astype(np.intp))
+    return np.asarray(np.clip(np.floor(place), -1, n).astype(np.intp) + 1)
 
 
 def _shares(bins: NDArray[np.intp], n: int) -> Array:

@@ -54,7 +54,7 @@ def holding_time(error: ArrayLike, lead: ArrayLike, tolerance: float) -> NDArray
     ----------
     error : array_like, shape (..., n_lead)
         Errors by lead time; one that is not a number exceeds every tolerance.
-    lead : array_like, shape (n_lead,)
+    lead : array_like, shape (n_lead,) or (..., n_lead)
         Lead times, increasing.
     tolerance : float
         In the unit of the error.
@@ -70,8 +70,9 @@ def holding_time(error: ArrayLike, lead: ArrayLike, tolerance: float) -> NDArray
     array([10., 30.])
     """
     error = np.asarray(error, dtype=np.float64)
-    held = np.logical_and.accumulate(error <= tolerance, axis=-1).sum(axis=-1)
-    return np.asarray(lead, dtype=np.float64)[np.maximum(held - 1, 0)]
+    lead = np.broadcast_to(np.asarray(lead, dtype=np.float64), error.shape)
+    held = np.asarray(np.logical_and.accumulate(error <= tolerance, axis=-1).sum(axis=-1))
+    return np.take_along_axis(lead, np.maximum(held - 1, 0)[..., None], axis=-1)[..., 0]
 
 
 def reliable_time(times: ArrayLike, level: float, n_apart: int | None = None) -> float:
@@ -167,6 +168,18 @@ def blocks(starts: ArrayLike, stretches: ArrayLike, span: float) -> NDArray[np.i
 
 def longest_apart(starts: ArrayLike, stretches: ArrayLike, n: int) -> float:
     """How long rollouts can be so that `n` of them, of starts as in :func:`blocks`, are apart.
+
+    Parameters
+    ----------
+    starts, stretches : array_like, shape (n_starts,)
+        Times, and labels of the stretches of the truth.
+    n : int
+        How many must be apart.
+
+    Returns
+    -------
+    float
+        Infinite where any length will do; NaN where even the shortest is too long.
 
     Examples
     --------

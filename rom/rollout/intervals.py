@@ -1,9 +1,9 @@
 """Conformal prediction bands: wide enough, with a stated probability, for a whole rollout at once.
 
 The score of a rollout is the largest of its errors over all lead times and coordinates, each in
-units of what is usual there. The band is as wide as all but a tenth of the scores of other
-rollouts. Nothing is assumed about the model or the distribution of its errors, only that the
-rollouts, or blocks of them, could have come in any other order.
+units of what is usual there. The band is as wide as the quantile, at the level asked for, of the
+scores of other rollouts. Nothing is assumed about the model or the distribution of its errors, only
+that the rollouts, or blocks of them, could have come in any other order.
 """
 
 from __future__ import annotations
@@ -184,7 +184,18 @@ def simultaneous_score(error: ArrayLike, scale: ArrayLike) -> Array:
 
 
 def in_band(error: ArrayLike, radius: ArrayLike) -> NDArray[np.bool_]:
-    """Whether each rollout (n_start,) is within `radius` at all lead times, in all coordinates.
+    """Whether each rollout is within `radius` at all lead times, in all coordinates.
+
+    Parameters
+    ----------
+    error : array_like, shape (n_start, n_lead, n_coordinates)
+        Truth minus forecast. What is NaN is outside.
+    radius : array_like, shape (n_lead, n_coordinates)
+        Half-width of the band.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_start,)
 
     Examples
     --------

@@ -23,9 +23,10 @@ TRANSIENT, FEWEST_TIMES = 0.1, 11
 # of the state alone.
 ENOUGH_TIMES, MORE_STEPS = 1001, 10
 # Batches of the run that give the sampling errors. An exponent differs from zero if it does by more
-# than three of these, and changes a perturbation by more than the factor e³ in the whole run. So do
-# the halves of the run from their mean; their dimensions also by more than the last number.
-N_BATCHES, CERTAIN, SAME_DIMENSION = 32, 3, 0.05
+# than three of these, and changes a perturbation by more than the factor e³ in the whole run. Two
+# halves differ where each is further than that from their mean; their dimensions, where it is also
+# further than the last number.
+FEWEST_BATCHES, N_BATCHES, CERTAIN, SAME_DIMENSION = 2, 32, 3, 0.05
 
 
 class Lyapunov(NamedTuple):
@@ -92,8 +93,8 @@ def lyapunov(
     Raises
     ------
     ValueError, TypeError
-        If there are too few times, `n_exponents` is not within 1 and the rank, or the rest does
-        not fit the model, as for :func:`rom.rollout`.
+        If there are too few times, in all or after the first tenth of the time, `n_exponents` is
+        not within 1 and the rank, or the rest does not fit the model, as for :func:`rom.rollout`.
 
     See Also
     --------
@@ -130,6 +131,7 @@ def lyapunov(
         return _unknown(n_exponents, run.status)
     if u is None and dynamics.time == "continuous":
         times = times[np.unique(np.linspace(0, len(times) - 1, ENOUGH_TIMES).astype(int))]
+    first = _after_transient(times)
     inputs = np.zeros((len(times), 0)) if u is None else np.ascontiguousarray(u, dtype=np.float64)
     polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
     loops = tangent.PLAIN if polynomial is None else tangent.COMPILED
@@ -142,13 +144,23 @@ def lyapunov(
         growth, code, *_ = loops[dynamics.time](
             model, Y, times, inputs, run.bound, scale, max_steps
         )
-    return _summary(growth, times, code, rank)
+    return _summary(growth, times, first, code, rank)
 
 
 def linear_part(dynamics: Dynamics) -> Array | None:
-    """The matrix A (rank, rank) of a linear model, continuous or discrete; None of any other.
+    """The matrix A of a linear model, continuous or discrete.
 
     Constants and inputs may be added to ``A z``: they change no perturbation.
+
+    Parameters
+    ----------
+    dynamics : Dynamics
+        A fitted latent model.
+
+    Returns
+    -------
+    ndarray, shape (rank, rank), or None
+        None where the model is not linear.
 
     Examples
     --------
@@ -254,8 +266,8 @@ def flow_lyapunov(
     Raises
     ------
     ValueError
-        If there are too few times, `n_exponents` is not within 1 and the number of cells, or the
-        model refuses `x0`.
+        If there are too few times, in all or after the first tenth of the time, `n_exponents` is
+        not within 1 and the number of cells, or the model refuses `x0`.
     FloatingPointError
         If the model's run leaves the finite numbers.
 
@@ -272,6 +284,7 @@ def flow_lyapunov(
     from rom.rollout.tangent import follow_map
 
     times = _check_times(t)
+    first = _after_transient(times)
     state = np.array(x0, dtype=np.float64)
     n_exponents = _check_number(n_exponents, state.size)
 
@@ -289,7 +302,7 @@ def flow_lyapunov(
     Y = _start(state.ravel(), n_exponents)
     with np.errstate(divide="ignore"):
         growth, code, *_ = follow_map(flow, Y, times, intervals, np.inf, 1.0, len(times))
-    return _summary(growth, times, code, state.size)
+    return _summary(growth, times, first, code, state.size)
 
 
 def kaplan_yorke(exponents: ArrayLike, *, resolution: float = 0.0) -> float:
@@ -308,7 +321,8 @@ def kaplan_yorke(exponents: ArrayLike, *, resolution: float = 0.0) -> float:
     Returns
     -------
     float
-        0 for an equilibrium; the number of exponents if even the sum of all is not negative.
+        0 for an equilibrium; the number of exponents if even the sum of all is not negative; NaN
+        if an exponent is.
 
     References
     ----------
@@ -360,6 +374,19 @@ def _check_times(t: ArrayLike) -> Array:
     return t
 
 
+def _after_transient(t: Array) -> int:
+    """The place of the first time after the transient, behind which there must be steps enough."""
+    first = int(np.searchsorted(t[:-1], t[0] + TRANSIENT * (t[-1] - t[0])))
+    n_steps = len(t) - 1 - first
+    if n_steps < FEWEST_BATCHES:
+        raise ValueError(
+            f"Lyapunov exponents are means over the time t but its first {TRANSIENT:.0%}, and need "
+            f"at least {FEWEST_BATCHES} steps there, but there {'is' if n_steps == 1 else 'are'} "
+            f"{n_steps}: give times that are more even."
+        )
+    return first
+
+
 def _check_number(n_exponents: int | None, most: int) -> int:
     if n_exponents is None:
         return most
@@ -383,12 +410,11 @@ def _if_known(dimension: float, error: float, n_exponents: int, rank: int) -> tu
     return dimension, error
 
 
-def _summary(growth: Array, t: Array, code: int, rank: int) -> Lyapunov:
-    """Rates, and their errors by a jackknife over batches of the run, and by its halves."""
+def _summary(growth: Array, t: Array, first: int, code: int, rank: int) -> Lyapunov:
+    """Rates from the first time on, with errors by a jackknife over batches and by the halves."""
     status = list(Status)[code]
     if status is not Status.COMPLETED:
         return _unknown(growth.shape[1], status)
-    first = int(np.searchsorted(t[:-1], t[0] + TRANSIENT * (t[-1] - t[0])))
     n = min(N_BATCHES, len(t) - 1 - first)
     cuts = np.linspace(first, len(t) - 1, n + 1).astype(int)
     batches, spans = np.add.reduceat(growth, cuts[:-1]), np.diff(t[cuts])[:, None]

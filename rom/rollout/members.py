@@ -122,7 +122,7 @@ def _run_block(job: Job, z0: Array, members: range, z: Array) -> tuple[Ends, tup
         np.full(n_members, job.grid.ends[1]),
         np.zeros(n_members, np.int64),
     )
-    outside = np.flatnonzero(np.linalg.norm(z0, axis=1) > job.bound)
+    outside = np.flatnonzero(lanes.size_of(z0.T) > job.bound)
     ends.code[outside], ends.time[outside] = lanes.LEFT_BOUND, job.grid.ends[0]
     state[:, outside] = np.nan
     reductions = tuple(r.begin(rank, job.grid.step) for r in job.reduce)

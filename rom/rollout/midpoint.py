@@ -19,9 +19,11 @@ from rom.rollout.steppers import (
     STEP_TOO_SMALL,
     Outcome,
     combine,
+    load,
     norm,
     put,
     set_inputs,
+    time_after,
 )
 from rom.rollout.terms import EPS, derivative, slope, values_of
 
@@ -35,13 +37,13 @@ CONTRACTION = 0.1
 ROUNDING_OLD, ROUNDING_NEW = 1e-14, 1e-10
 
 
-def midpoint(model: Any, z0: Array, t: Array, u: Array, bound: float) -> Outcome:
-    """The implicit midpoint rule, one step per output interval, which keeps quadratic invariants.
+def midpoint(model: Any, z0: Array, t: Array, u: Array, bound: float, substeps: int = 1) -> Outcome:
+    """The implicit midpoint rule, which keeps quadratic invariants.
 
-    Each step is solved to rounding, with a matrix kept from earlier steps as long as it serves:
-    for a linear model and even steps, to the end. Rounding in that matrix is the same in every
-    step, and would add up over the steps [1]_; the last iteration, which starts from a residual
-    computed afresh, takes it out.
+    It takes so many equal steps in each output interval. Each is solved to rounding, with a matrix
+    kept from earlier steps as long as it serves: for a linear model and even steps, to the end.
+    Rounding in that matrix is the same in every step, and would add up over the steps [1]_; the
+    last iteration, which starts from a residual computed afresh, takes it out.
 
     References
     ----------
@@ -52,20 +54,24 @@ def midpoint(model: Any, z0: Array, t: Array, u: Array, bound: float) -> Outcome
     z = np.full((len(t), rank), np.nan)
     put(z, 0, z0)
     values, found = values_of(model, rank + u.shape[1]), np.empty((1, rank))
-    inverse = np.full((rank, rank), np.nan)
+    now, inverse = z0.copy(), np.full((rank, rank), np.nan)
     for i in range(len(t) - 1):
-        h = t[i + 1] - t[i]
-        set_inputs(values, rank, u, i, 0.5)
-        inverse, cause = find_slope(model, values, z[i], h, inverse, False, found)
-        if cause != COMPLETED:
-            inverse, cause = find_slope(model, values, z[i], h, inverse, True, found)
-        if cause != COMPLETED:
-            return z, cause, t[i], i + 1
-        combine(values, z[i], h, EULER_STEP, found)
-        put(z, i + 1, values)
-        if norm(values, rank) > bound:
-            return z, LEFT_BOUND, t[i + 1], i + 1
-    return z, COMPLETED, t[-1], len(t) - 1
+        h = (t[i + 1] - t[i]) / substeps
+        for part in range(substeps):
+            step = i * substeps + part
+            set_inputs(values, rank, u, i, (part + 0.5) / substeps)
+            inverse, cause = find_slope(model, values, now, h, inverse, False, found)
+            if cause != COMPLETED:
+                inverse, cause = find_slope(model, values, now, h, inverse, True, found)
+            if cause != COMPLETED:
+                return z, cause, time_after(t, step, substeps), step + 1
+            combine(values, now, h, EULER_STEP, found)
+            load(now, values)
+            if part + 1 == substeps:
+                put(z, i + 1, values)
+            if norm(now, rank) > bound:
+                return z, LEFT_BOUND, time_after(t, step + 1, substeps), step + 1
+    return z, COMPLETED, t[-1], substeps * (len(t) - 1)
 
 
 @register_jitable

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # The starts are out of range when the usual one is this many times as far out as training states.
 FAR_OUT = 2.0
+# Units of time that are words in the plural.
+CALENDAR_UNITS = ("months", "days", "hours", "minutes", "seconds")
 # This many times as large as training states, or as small, they are in other units.
 OTHER_UNITS = 5.0
 
@@ -267,8 +269,10 @@ def robustness(data: xr.Dataset) -> list[str]:
         worst = float(data["perturbation_growth"][-1])
         bound = float(data["growth_bound"][-1])
         sure = data["growth_bound"].attrs.get("kind") == "certified"
-        words = "bounded" if sure else "bounded, by estimate,"
-        beside = f"; {words} by {bound:.3g}" if np.isfinite(bound) else ""
+        words = "bounded by" if sure else "to first order at most"
+        beside = f"; {words} {bound:.3g}" if np.isfinite(bound) else ""
+        if worst > bound:
+            beside += ", which does not hold for one so large"
         grown = f"grown {worst:.3g} times" if np.isfinite(worst) else "ended the rollout"
         lines.append(
             f"The worst perturbation of a start found, 1 % large, had {grown} by "
@@ -345,8 +349,14 @@ def with_error(value: Any, standard_error: Any) -> str:
 
 def time_in_words(value: float, data: xr.Dataset) -> str:
     """A time with its unit, where it has one."""
-    unit = data.attrs["time_unit"]
-    return f"{value:.4g}" if unit in ("", "1") else f"{value:.4g} {unit}"
+    return quantity(f"{value:.4g}", data.attrs["time_unit"])
+
+
+def quantity(figure: str, unit: str | None) -> str:
+    """A figure with its unit after it, where it has one."""
+    if not unit or unit == "1":
+        return figure
+    return f"{figure} {unit[:-1] if figure == '1' and unit in CALENDAR_UNITS else unit}"
 
 
 def _level(data: xr.Dataset) -> str:

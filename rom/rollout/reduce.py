@@ -50,7 +50,6 @@ class Moments:
     ----------
     n : int
         Number of states.
-    mean : ndarray, shape (rank,)
 
     References
     ----------
@@ -68,7 +67,7 @@ class Moments:
 
     def __init__(self) -> None:
         self.n = 0
-        self.mean: Array = np.zeros(0)
+        self._mean: Array = np.zeros(0)
         self._second: Array = np.zeros(0)
         self._third: Array = np.zeros(0)
         self._fourth: Array = np.zeros(0)
@@ -76,7 +75,7 @@ class Moments:
     def begin(self, rank: int, dt: float) -> Moments:
         """Return empty moments, for as many coordinates as these have if they hold states."""
         if self.n:
-            check_alike("rank", len(self.mean), rank)
+            check_alike("rank", len(self._mean), rank)
         return Moments()
 
     def update(self, z: Array) -> None:
@@ -84,8 +83,8 @@ class Moments:
         columns, new = finite_columns(z), Moments()
         if not columns.shape[1]:
             return
-        new.n, new.mean = columns.shape[1], columns.mean(axis=1)
-        columns -= new.mean[:, None]
+        new.n, new._mean = columns.shape[1], columns.mean(axis=1)
+        columns -= new._mean[:, None]
         squares = columns * columns
         new._second = columns @ columns.T
         new._third = np.einsum("ij,ij->i", squares, columns)
@@ -98,9 +97,9 @@ class Moments:
             if other.n:
                 self.__dict__.update(other.__dict__)
             return
-        check_alike("rank", len(self.mean), len(other.mean))
+        check_alike("rank", len(self._mean), len(other._mean))
         n, a, b = self.n + other.n, self.n, other.n
-        d, ab = other.mean - self.mean, a * b / n
+        d, ab = other._mean - self._mean, a * b / n
         ours, theirs = np.diag(self._second), np.diag(other._second)
         self._fourth = (
             self._fourth
@@ -116,22 +115,37 @@ class Moments:
             + 3 * d * (a * theirs - b * ours) / n
         )
         self._second = self._second + other._second + np.outer(d, d) * ab
-        self.mean = self.mean + d * (b / n)
+        self._mean = self._mean + d * (b / n)
         self.n = n
+
+    def _check(self, fewest: int) -> None:
+        if self.n < fewest:
+            raise ValueError(
+                f"The mean needs one state and the other moments two, but there have been {self.n}."
+            )
+
+    @property
+    def mean(self) -> Array:
+        """Of each coordinate (rank,)."""
+        self._check(1)
+        return self._mean
 
     @property
     def covariance(self) -> Array:
         """Of the coordinates (rank, rank), unbiased for independent states."""
+        self._check(2)
         return self._second / (self.n - 1)
 
     @property
     def skewness(self) -> Array:
         """Of each coordinate (rank,); 0 for a normal distribution."""
+        self._check(2)
         return self._third * np.sqrt(self.n) / np.diag(self._second) ** 1.5
 
     @property
     def kurtosis(self) -> Array:
         """Of each coordinate (rank,); 3 for a normal distribution."""
+        self._check(2)
         return self._fourth * self.n / np.diag(self._second) ** 2
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
+from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,6 +26,8 @@ Stepper = Literal[
 
 # Error per step of the adaptive method, relative to the norm of the state.
 RTOL = 1e-8
+# Methods of steps of fixed length.
+FIXED = ("rk4", "midpoint", "euler_maruyama")
 # A state this much smaller than the training states counts as zero in that ratio.
 NEGLIGIBLE = 1e-6
 # Dormand-Prince steps are stable up to this length times the rate of decay.
@@ -33,6 +36,8 @@ STABLE = 3.3
 # Compiled steps are fewer where each takes more multiplications than this buys in a few seconds.
 STEPS_COMPILED, PER_OUTPUT_COMPILED, MULTIPLICATIONS = 100_000, 100, 3e9
 STEPS_PYTHON, PER_OUTPUT_PYTHON = 10_000, 10
+# Steps between two output times: seconds to minutes of compiled steps, which nobody can interrupt.
+MOST_SUBSTEPS = 10**9
 
 
 def rollout(
@@ -151,24 +156,20 @@ def rollout(
     t = _check_output_times(dynamics, t)
     u = checks.check_inputs(u, len(t), n_inputs=dynamics.n_inputs_)
     u = np.zeros((len(t), 0)) if u is None else np.ascontiguousarray(u)
-    bound = float(dynamics.bound_ if bound is None else bound)
-    if not bound > 0:
-        raise ValueError(f"bound must be a positive number, but it is {bound}.")
+    bound = _check_bound(dynamics, bound)
     _check_targets(dynamics, z0, u[0])
     polynomial = dynamics.polynomial() if isinstance(dynamics, HasPolynomial) else None
     method = _check_stepper(dynamics, stepper, polynomial, t[[0, -1]], len(t))
     if stepper == "auto":
         method = _alone(method, polynomial, u.shape[1])
     _check_substeps(method, substeps)
-    times, inputs = with_substeps(t, u, substeps)
     with np.errstate(all="ignore"):
         z, code, t_end, n_steps = _run(
-            dynamics, polynomial, method, z0, times, inputs, bound, random_state
+            dynamics, polynomial, method, z0, t, u, int(substeps), bound, random_state
         )
     result = Rollout(
-        t=t, z=np.ascontiguousarray(z[::substeps]), status=list(Status)[code],
-        t_end=float(t_end), bound=bound, n_steps=int(n_steps),
-    )  # fmt: skip
+        t=t, z=z, status=list(Status)[code], t_end=float(t_end), bound=bound, n_steps=int(n_steps)
+    )
     return _thrown(result) if throw else result
 
 
@@ -243,13 +244,14 @@ def _run(
     z0: NDArray[np.float64],
     t: NDArray[np.float64],
     u: NDArray[np.float64],
+    substeps: int,
     bound: float,
     random_state: Any,
 ) -> tuple[NDArray[np.float64], int, float, int]:
     # numba takes about half a second to import: only those who roll out wait for it.
     from rom.rollout import exponential, methods, steppers, terms
 
-    if np.linalg.norm(z0) > bound:
+    if steppers.norm(z0, len(z0)) > bound:
         z = np.full((len(t), len(z0)), np.nan)
         z[0] = z0
         return z, steppers.LEFT_BOUND, t[0], 0
@@ -259,7 +261,10 @@ def _run(
         atol = RTOL * NEGLIGIBLE * (size if 0 < size < np.inf else 1.0)
         options += (RTOL, float(atol), _budget(polynomial, len(t)))
     if method == "euler_maruyama":
-        options += (_kicks(dynamics, t, random_state),)
+        times, _ = with_substeps(t, u, substeps)
+        options += (_kicks(dynamics, times, random_state),)
+    if method in FIXED:
+        options += (substeps,)
     if polynomial is None:
         return methods.PLAIN[method](lambda z, u: _predict_one(dynamics, z, u), *options)
     if method == "exponential":
@@ -295,7 +300,7 @@ def _predict_one(
 
 
 def _check_start(dynamics: Dynamics, z0: ArrayLike) -> NDArray[np.float64]:
-    z0 = np.array(z0, dtype=np.float64)
+    z0 = np.array(checks.real_array(z0, "z0"))
     rank = dynamics.n_features_in_
     if z0.shape != (rank,):
         raise ValueError(
@@ -309,7 +314,13 @@ def _check_start(dynamics: Dynamics, z0: ArrayLike) -> NDArray[np.float64]:
 
 
 def _check_output_times(dynamics: Dynamics, t: ArrayLike) -> NDArray[np.float64]:
-    t = np.ascontiguousarray(checks.check_times(t, np.size(t)))
+    try:
+        t = np.ascontiguousarray(checks.check_times(t, np.size(t)))
+    except MemoryError:
+        raise MemoryError(
+            f"The output times do not fit into memory: t={shortened(t)}. With reduce, which keeps "
+            "no states, a range is not written out."
+        ) from None
     if not t.size:
         raise ValueError("t must hold at least one time, that of z0, but it is empty.")
     if dynamics.time == "discrete" and len(t) > 1:
@@ -350,26 +361,34 @@ def _check_stepper(
     return allowed[0] if stepper == "auto" else stepper
 
 
+def _check_bound(dynamics: Dynamics, bound: Any) -> float:
+    number = np.asarray(dynamics.bound_ if bound is None else bound)
+    if number.ndim or number.dtype.kind not in "biuf" or not number > 0:
+        raise ValueError(f"bound must be a positive number, but it is {bound!r}.")
+    return float(number)
+
+
 def _check_substeps(method: str, substeps: int) -> None:
-    fixed = ("rk4", "midpoint", "euler_maruyama")
     if not isinstance(substeps, Integral) or substeps < 1:
         raise ValueError(f"substeps must be a positive integer, but it is {substeps!r}.")
-    if substeps > 1 and method not in fixed:
+    if substeps > MOST_SUBSTEPS:
+        raise ValueError(f"substeps can be {MOST_SUBSTEPS:.0e} at most, but it is {substeps}.")
+    if substeps > 1 and method not in FIXED:
         raise ValueError(
-            f"substeps are for methods of fixed steps, {', '.join(fixed)}, but the method is "
+            f"substeps are for methods of fixed steps, {', '.join(FIXED)}, but the method is "
             f"{method!r} and substeps={substeps}."
         )
 
 
 def _is_stiff(polynomial: Polynomial, ends: NDArray[np.float64], n_outputs: int) -> bool:
     """Whether the decay of the linear part alone would use up the budget of Dormand-Prince."""
-    from rom.rollout.exponential import split
+    from rom.rollout import exponential, steppers
 
-    linear = split(polynomial).linear * (ends[1] - ends[0])
-    most = STABLE * _budget(polynomial, n_outputs)
-    if not most < np.linalg.norm(linear) < np.inf:  # no eigenvalue is larger than the norm
+    linear, span = exponential.split(polynomial).linear, float(ends[1] - ends[0])
+    most, size = STABLE * _budget(polynomial, n_outputs), steppers.norm(linear.ravel(), linear.size)
+    if not (most < size * span and size < np.inf):  # no eigenvalue is larger than the norm
         return False
-    return bool(-np.linalg.eigvals(linear).real.min() > most)
+    return -float(np.linalg.eigvals(linear).real.min()) * span > most
 
 
 def _check_targets(dynamics: Dynamics, z0: NDArray[np.float64], u: NDArray[np.float64]) -> None:

@@ -120,16 +120,17 @@ class StabilityReport:
             reference); with a baseline ``baseline_error``, ``skill``; by baseline
             ``baseline_reliable_time`` (to which it held in as many starts as the level says, as
             the model did to the attribute ``held_time``). By start: ``valid_time``, ``exceeded``
-            (whether the tolerance was), ``status``, ``bounded``, ``end_lead`` (lead time reached),
-            ``long_run_size`` (largest state over that in training and reference, carried on to
-            ``long_run_lead``, which is ten horizons or as far as inputs are known; infinite if
-            that ended early, NaN if there were none), ``start_size`` (how far out the start
-            is, 1 at the edge of the training range), ``left_range`` (first lead time outside of
-            it, NaN if never), with inputs ``left_inputs`` (the same of theirs), ``full_seconds``,
-            ``reduced_seconds``. By latent coordinate: ``coordinate_share`` (of the variance),
-            ``coordinate_reliable_time`` (where errors are relative to the coordinate's own
-            variability) and ``coordinate_simple_time`` (the same of its best simple forecast);
-            and by lead time, with starts enough: ``band_radius``.
+            (whether the tolerance was), ``horizon`` (lead time it was compared to), ``status``,
+            ``bounded``, ``end_lead`` (lead time reached), ``long_run_size`` (largest state over
+            that in training and reference, carried on to ``long_run_lead``, which is ten horizons
+            or as far as inputs are known; infinite if that ended early, NaN if there were none),
+            ``start_size`` (how far out the start is, 1 at the edge of the training range),
+            ``left_range`` (first lead time outside of it, NaN if never), with inputs
+            ``left_inputs`` (the same of theirs), ``full_seconds``, ``reduced_seconds``. By latent
+            coordinate: ``coordinate_share`` (of the variance), ``coordinate_reliable_time`` (where
+            errors are relative to the coordinate's own variability) and
+            ``coordinate_simple_time`` (the same of its best simple forecast); and by lead time,
+            with starts enough: ``band_radius``.
 
             A thorough check has more: by run of the model beside the whole reference
             ``free_run_size`` and ``free_run_lead`` (as of the long runs); ``skill_low``,
@@ -144,12 +145,13 @@ class StabilityReport:
             truth's) and its lower bound ``change_error_low``; ``lyapunov_model``,
             ``kaplan_yorke_model``, ``lyapunov_time``, for an affordable full model
             ``lyapunov_truth``, ``kaplan_yorke_truth``; ``error_bound`` (normalised),
-            ``useful_horizon``, ``effectivity``; ``perturbation_growth`` beside ``growth_bound`` (to
-            first order, an estimate), and as an attribute ``explained_time`` (to which errors of
-            the start alone stay within the tolerance; not of chaotic models); for a model with
-            noise ``crps``, ``crps_climatology``, ``crps_low``, ``crps_high`` and, of its skill over
-            the climatology, ``crps_skill_low``, ``crps_skill_high``; ``invariant_drift`` and that
-            of the truth as the latent space sees it, ``invariant_drift_truth``; ``field_truth``,
+            ``useful_horizon``, ``effectivity``; ``perturbation_growth`` beside ``growth_bound`` (by
+            its attribute ``kind`` certified, of a linear model, or else to first order, an
+            estimate), and as an attribute ``explained_time`` (to which errors of the start alone
+            stay within the tolerance; not of chaotic models); for a model with noise ``crps``,
+            ``crps_climatology``, ``crps_low``, ``crps_high`` and, of its skill over the
+            climatology, ``crps_skill_low``, ``crps_skill_high``; ``invariant_drift`` and that of
+            the truth as the latent space sees it, ``invariant_drift_truth``; ``field_truth``,
             ``field_model``.
         """
         return self.data.assign_attrs(verdict=self.verdict, reasons="\n".join(self.reasons))

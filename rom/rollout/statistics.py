@@ -54,7 +54,8 @@ class Statistics(NamedTuple):
     distance: Array
     """Of the model to the truth (n_statistics,); infinite where a run of the model ended."""
     sampling_error: Array
-    """Distances (n_statistics,) which by chance alone one of them exceeds in 5 % of cases."""
+    """Distances (n_statistics,) that chance alone makes at least one of the statistics exceed in
+    5 % of cases."""
     kept: NDArray[np.bool_]
     """Whether the distance is within the sampling error or the tolerance (n_statistics,)."""
     known: NDArray[np.bool_]
@@ -102,8 +103,9 @@ def compare_statistics(
       variation ``½ Σ|p - q|``, from 0 to 1.
     - ``spectrum``: ``Σ|S - T| / Σ(S + T)`` of the power spectra [1]_, from 0 to 1.
     - ``autocorrelation``: the root mean square difference over that of the two.
-    - ``energy``: ``Σ|a - b| / Σ(a + b)`` of the mean energies ½ z² that the coordinates hold, and
-      of the mean sizes of the changes in which they exchange it; the mean of both.
+    - ``energy``: ``Σ|a - b| / Σ(a + b)`` of the mean energies ``½ (z - mean)²`` that the
+      coordinates hold, and of the mean sizes of the changes in which they exchange it; the mean of
+      both.
 
     The sampling error is the same distance between two halves of the blocks of the truth, drawn
     at random many times [2]_: the quantile that makes the statement hold for all statistics at
@@ -238,9 +240,8 @@ def _blocks(truth: Sequence[ArrayLike], model: Sequence[ArrayLike]) -> tuple[Arr
     length = int(min(np.median(lengths), sum(lengths) // BLOCKS))
     if length < SHORTEST:
         raise ValueError(
-            f"Statistics take {BLOCKS} blocks of {SHORTEST} rows or more of the truth, but its "
-            f"{len(ours)} stretches have {sum(lengths)} rows, the median stretch "
-            f"{np.median(lengths):g}."
+            f"Statistics take {BLOCKS} blocks of {SHORTEST} rows or more of the truth, but it has "
+            f"{sum(lengths)} rows, {np.median(lengths):g} in the median stretch."
         )
     if max(len(each) for each in theirs) < length:
         raise ValueError(

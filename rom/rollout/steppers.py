@@ -190,35 +190,46 @@ def iterate(model: Any, z0: Array, t: Array, u: Array, bound: float) -> Outcome:
     return z, COMPLETED, t[-1], len(t) - 1
 
 
-def rk4(model: Any, z0: Array, t: Array, u: Array, bound: float) -> Outcome:
-    """The classical Runge-Kutta method, one step per output interval."""
+@register_jitable(**INLINE)
+def time_after(t: Array, step: int, substeps: int) -> float:
+    """The time after so many steps, of which each output interval has `substeps`."""
+    i, part = divmod(step, substeps)
+    return t[i] + part / substeps * (t[i + 1] - t[i]) if part > 0 else t[i]
+
+
+def rk4(model: Any, z0: Array, t: Array, u: Array, bound: float, substeps: int = 1) -> Outcome:
+    """The classical Runge-Kutta method, so many equal steps in each output interval."""
     rank = len(z0)
     z = np.full((len(t), rank), np.nan)
     put(z, 0, z0)
+    now = z0.copy()
     values, slopes = values_of(model, rank + u.shape[1]), np.empty((4, rank))
     for i in range(len(t) - 1):
-        h = t[i + 1] - t[i]
-        for s in range(4):
-            combine(values, z[i], h, RK4_STAGES[s, :s], slopes)
-            set_inputs(values, rank, u, i, RK4_PLACES[s])
-            slope(model, values, slopes, s)
-        combine(values, z[i], h, RK4_STEP, slopes)
-        size = norm(values, rank)
-        if not size < np.inf:
-            return z, NOT_FINITE, t[i], i + 1
-        put(z, i + 1, values)
-        if size > bound:
-            return z, LEFT_BOUND, t[i + 1], i + 1
-    return z, COMPLETED, t[-1], len(t) - 1
+        h = (t[i + 1] - t[i]) / substeps
+        for part in range(substeps):
+            for s in range(4):
+                combine(values, now, h, RK4_STAGES[s, :s], slopes)
+                set_inputs(values, rank, u, i, (part + RK4_PLACES[s]) / substeps)
+                slope(model, values, slopes, s)
+            combine(values, now, h, RK4_STEP, slopes)
+            size, step = norm(values, rank), i * substeps + part
+            if not size < np.inf:
+                return z, NOT_FINITE, time_after(t, step, substeps), step + 1
+            load(now, values)
+            if part + 1 == substeps:
+                put(z, i + 1, values)
+            if size > bound:
+                return z, LEFT_BOUND, time_after(t, step + 1, substeps), step + 1
+    return z, COMPLETED, t[-1], substeps * (len(t) - 1)
 
 
 def euler_maruyama(
-    model: Any, z0: Array, t: Array, u: Array, bound: float, kicks: Array
+    model: Any, z0: Array, t: Array, u: Array, bound: float, kicks: Array, substeps: int = 1
 ) -> Outcome:
-    """The Euler-Maruyama method [1]_, one step per output interval.
+    """The Euler-Maruyama method [1]_, so many equal steps in each output interval.
 
-    Row i of `kicks` is the noise from ``t[i]`` to ``t[i + 1]``. Where the noise does not depend
-    on the state, the method has order 1, for single runs and for their statistics.
+    Row i of `kicks` is the noise of step i. Where the noise does not depend on the state, the
+    method has order 1, for single runs and for their statistics.
 
     References
     ----------
@@ -229,19 +240,24 @@ def euler_maruyama(
     z = np.full((len(t), rank), np.nan)
     put(z, 0, z0)
     values, slopes = values_of(model, rank + u.shape[1]), np.empty((1, rank))
+    load(values, z0)
+    now = values[:rank]
     for i in range(len(t) - 1):
-        load(values, z[i])
-        set_inputs(values, rank, u, i, 0.0)
-        slope(model, values, slopes, 0)
-        combine(values, z[i], t[i + 1] - t[i], EULER_STEP, slopes)
-        combine(values, values[:rank], 1.0, EULER_STEP, kicks[i : i + 1])
-        size = norm(values, rank)
-        if not size < np.inf:
-            return z, NOT_FINITE, t[i], i + 1
-        put(z, i + 1, values)
-        if size > bound:
-            return z, LEFT_BOUND, t[i + 1], i + 1
-    return z, COMPLETED, t[-1], len(t) - 1
+        h = (t[i + 1] - t[i]) / substeps
+        for part in range(substeps):
+            step = i * substeps + part
+            set_inputs(values, rank, u, i, part / substeps)
+            slope(model, values, slopes, 0)
+            combine(values, now, h, EULER_STEP, slopes)
+            combine(values, now, 1.0, EULER_STEP, kicks[step : step + 1])
+            size = norm(values, rank)
+            if not size < np.inf:
+                return z, NOT_FINITE, time_after(t, step, substeps), step + 1
+            if part + 1 == substeps:
+                put(z, i + 1, values)
+            if size > bound:
+                return z, LEFT_BOUND, time_after(t, step + 1, substeps), step + 1
+    return z, COMPLETED, t[-1], substeps * (len(t) - 1)
 
 
 class Pair(NamedTuple):

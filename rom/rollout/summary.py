@@ -61,21 +61,19 @@ def summarise(
     lead = np.stack([c.lead for c in comparisons])
     error = np.sqrt(square["error"]) / scale
     time, exceeded = valid_time(error, lead, tolerance)
-    # On uneven sampling the lead times of the starts differ: these are their means.
-    mean_lead = lead.mean(axis=0)
 
     def held(errors: Array) -> float:
-        return reliable_time(holding_time(errors, mean_lead, tolerance), level)
+        return reliable_time(holding_time(errors, lead, tolerance), level)
 
     def apart(span: float) -> int:
         return int(blocks(starts, stretches, span)[-1]) + 1
 
-    # A level is stated as far only as enough of the rollouts are independent.
+    # A level is stated only as far as enough of the rollouts are independent.
     starts, stretches = ([getattr(c, name) for c in comparisons] for name in ("start", "stretch"))
     longest = longest_apart(starts, stretches, fewest_apart(level))
-    farthest = mean_lead.max(where=mean_lead <= longest * (1 + 1e-9), initial=0.0)
+    farthest = lead.max(where=lead <= longest * (1 + 1e-9), initial=0.0)
     n_apart = apart(min(held(error), longest)) if longest >= 0 else 0
-    reliable = reliable_time(holding_time(error, mean_lead, tolerance), level, n_apart)
+    reliable = reliable_time(holding_time(error, lead, tolerance), level, n_apart)
     correlation = np.stack([c.anomaly_correlation for c in comparisons])
     variability = skill_score(mean["variability"], mean["climatology"])
     runs = [c.run for c in comparisons]
@@ -103,6 +101,7 @@ def summarise(
             "variability_ratio": ("lead", np.sqrt(1 - variability)),
             "valid_time": ("start", time, {"units": unit}),
             "exceeded": ("start", exceeded),
+            "horizon": ("start", lead[:, -1], {"units": unit}),
             "status": ("start", [run.status.name for run in runs]),
             "bounded": ("start", [run.status is Status.COMPLETED for run in runs]),
             "end_lead": ("start", [run.t_end - run.t[0] for run in runs], {"units": unit}),
@@ -116,7 +115,8 @@ def summarise(
             "reduced_seconds": ("start", [c.reduced_seconds for c in comparisons]),
         },
         coords={
-            "lead": ("lead", mean_lead, {"units": unit, "long_name": "lead time"}),
+            # On uneven times, those of the starts differ: these are their means.
+            "lead": ("lead", lead.mean(axis=0), {"units": unit, "long_name": "lead time"}),
             "baseline": baselines,
             "start_time": ("start", starts, {"units": unit}),
         },

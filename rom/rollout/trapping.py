@@ -41,6 +41,8 @@ class Region(NamedTuple):
     """The statement, or "not certified: " and why, or that it is not bounded."""
     growth: float = 0.0
     """Rate, by unit of time, at which a linear model grows for ever; 0 if none is known."""
+    search: tuple[str, ...] = ()
+    """For what it was searched: a "trapping region", a "basin"; empty if eigenvalues tell."""
 
 
 def certified_region(dynamics: Dynamics) -> Region:
@@ -115,23 +117,27 @@ def _region(time: str, step: float, polynomial: Polynomial, degree: int) -> Regi
 
 def _nonlinear(polynomial: Polynomial, degree: int) -> Region:
     """By the identity as P, then by any P, then, for quadratic models, between two radii."""
+    search: tuple[str, ...] = ()
     coef = polynomial.coef
     rank = len(coef)
     n_monomials = int(comb(rank + degree + 1, rank))
     found, small = None, n_monomials * coef.size < LARGEST_PROOF
     if small:
+        search = ("trapping region",)
         found = trapping_region(polynomial)
         if not found.certified and (energy := search_energy(polynomial)) is not None:
             found = trapping_region(polynomial, centre=energy[1], norm=energy[0])
     if found is not None and found.certified:
         radius = found.radius / float(np.sqrt(np.linalg.eigvalsh(found.norm)[0]))
         words = f"trapping region of radius {radius:.4g}: every rollout ends in it"
-        return Region(True, found.centre, radius, float("inf"), words)
+        return Region(True, found.centre, radius, float("inf"), words, search=search)
     if degree == 2:
-        return _between(polynomial, NEARLY if small else ())
+        region = _between(polynomial, NEARLY if small else ())
+        return region._replace(search=(*search, "basin"))
     if found is None:
         return _none(rank, f"{rank} coordinates are too many to search for a proof")
-    return _none(rank, found.reason[:1].lower() + found.reason[1:].rstrip("."))
+    why = found.reason[:1].lower() + found.reason[1:].rstrip(".")
+    return _none(rank, why)._replace(search=search)
 
 
 def _between(polynomial: Polynomial, nearly: tuple[float, ...]) -> Region:

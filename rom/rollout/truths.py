@@ -37,8 +37,10 @@ class Truth(NamedTuple):
     the end of the rollout."""
     before: Array | None = None
     """Rows before the start, which the latent states of a model with delays hold."""
+    start: float | None = None
+    """Time of the start in the record that it is taken from, if that is not the first of `t`."""
     stretch: int = 0
-    """Number of the run of the full model, or of the stretch of sampling that the start lies in."""
+    """Number of the record, or of the stretch of sampling, that the start lies in."""
 
     def latent(self, model: Any) -> Array:
         """Latent states (n_time, rank), projected."""
@@ -88,11 +90,23 @@ def simulated(
     budget = least(lambda: timed_rollout(model, model.latent_[chosen[0]], t, u)[1])
     rival = at_equal_cost(reference, states[0], t, u, budget)
     plain = isinstance(decoded, np.ndarray)
+    times, labels = np.full(len(states), t[0]), np.arange(len(states))
+    if starts is None:  # near each other in the training record, they are not independent
+        times, labels = _training_times(model)[chosen], model.latent_trajectory_[chosen]
     runs = (
-        full_run(model, reference, rival, state, t, u, plain)._replace(stretch=i)
-        for i, state in enumerate(states)
+        full_run(model, reference, rival, state, t, u, plain)._replace(
+            start=float(time), stretch=int(label)
+        )
+        for state, time, label in zip(states, times, labels, strict=True)
     )
     return Truths(runs, iter(()), 0, rival)
+
+
+def _training_times(model: Any) -> Array:
+    """Of the latent states that a model was fitted to."""
+    if model.latent_t_ is None:
+        return step_of(model) * np.arange(len(model.latent_), dtype=np.float64)
+    return np.asarray(model.latent_t_, dtype=np.float64)
 
 
 def full_run(
@@ -189,7 +203,7 @@ def held_out(
     unit = "" if axis is None or axis.unit == "1" else axis.unit
     by_length = sorted(pieces, key=lambda piece: piece.start - piece.stop)
     return Truths(
-        parts(windows(times, pieces, horizon, n_starts, unit)),
+        parts(windows(times, pieces, horizon, n_starts, unit, thin=u is None)),
         parts([piece for piece in by_length[:n_starts] if piece.stop - piece.start > 1]),
         n_short + int(np.sum(spans < horizon * (1 - 1e-9))),
     )
@@ -202,9 +216,14 @@ def step_of(model: Any) -> float:
 
 
 def windows(
-    t: Array, pieces: list[slice], horizon: float, n_starts: int, unit: str = ""
+    t: Array, pieces: list[slice], horizon: float, n_starts: int, unit: str = "", thin: bool = True
 ) -> list[slice]:
-    """Equally many rows from each of some evenly spaced starts, each inside one of `pieces`."""
+    """Equally many rows from each of some evenly spaced starts, each inside one of `pieces`.
+
+    On uneven times, starts with less than half of the usual number of rows within the horizon are
+    passed over. Those with twice as many as others, or more, give every second row and so on, if
+    they may be made `thin`, so that all come near to the horizon: with inputs they may not.
+    """
     slack = 1e-9 * max(1.0, abs(horizon))
     ends = np.full(len(t), -1)
     for piece in pieces:
@@ -214,17 +233,23 @@ def windows(
             inside, inside[reaches] + horizon + slack, side="right"
         )
     rows = np.arange(len(t))
-    candidates = rows[ends - rows >= 2]
+    counts = ends - rows
+    candidates = rows[counts >= 2]
     if not candidates.size:
         longest = max(t[piece.stop - 1] - t[piece.start] for piece in pieces)
+        which = f"longest of the {len(pieces)} stretches" if len(pieces) > 1 else "only stretch"
         raise ValueError(
             f"No start has two rows or more within horizon = {f'{horizon:g} {unit}'.rstrip()}: the "
-            f"longest of the {len(pieces)} stretches of continuous sampling is "
-            f"{f'{longest:g} {unit}'.rstrip()} long."
+            f"{which} of continuous sampling is {f'{longest:g} {unit}'.rstrip()} long."
         )
-    chosen = evenly(candidates, n_starts)
-    n_rows = int((ends[chosen] - chosen).min())
-    return [slice(int(row), int(row) + n_rows) for row in chosen]
+    usual = np.median(counts[candidates])
+    chosen = evenly(candidates[counts[candidates] >= usual / 2], n_starts)
+    n_steps = int(counts[chosen].min()) - 1
+    steps = (counts[chosen] - 1) // n_steps if thin else np.ones_like(chosen)
+    return [
+        slice(int(row), int(row + n_steps * step) + 1, int(step))
+        for row, step in zip(chosen, steps, strict=True)
+    ]
 
 
 def evenly(rows: NDArray[np.intp], n: int) -> NDArray[np.intp]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # Past this many times the reference's variability, or the largest state of training and reference
 # in the long run, a rollout counts as grown, even within the bound.
 GROWN = 2.0
+# Starts that were compared to lead times further apart than this part of them are told of.
+UNEQUAL = 0.1
 _IN_WORDS = {
     "persistence": "persistence",
     "climatology": "climatology",
@@ -109,8 +111,7 @@ def _stability(data: xr.Dataset) -> str:
     span = skilful_span(skill, data["lead"])
     if span is None:
         return f"{stable} but no better than its baselines"
-    first, last = (time_in_words(lead, data) for lead in span)
-    return f"{stable}, better than its baselines from lead time {first} to {last}"
+    return f"{stable}, better than its baselines {_from_to(span, data)}"
 
 
 def is_stable(data: xr.Dataset) -> bool:
@@ -126,6 +127,7 @@ def reasons_of(data: xr.Dataset) -> tuple[str, ...]:
         *_carried_on(data),
         *_run_freely(data),
         *_untested(data),
+        *_unequal(data),
         _validity(data),
         *reasons.reliability(data),
         *coordinates.in_reasons(data),
@@ -231,6 +233,17 @@ def _untested(data: xr.Dataset) -> list[str]:
     return [f"Stretches of the reference shorter than the horizon, and so not tested: {n}."]
 
 
+def _unequal(data: xr.Dataset) -> list[str]:
+    """That the starts were not compared to the same lead time."""
+    longest, shortest = float(data["horizon"].max()), float(data["horizon"].min())
+    if longest - shortest <= UNEQUAL * longest:
+        return []
+    return [
+        f"The times are uneven: starts were compared to lead times from {shortest:.4g} to "
+        f"{time_in_words(longest, data)}, and curves stand at the means of their lead times."
+    ]
+
+
 def _validity(data: xr.Dataset) -> str:
     times, n = data["valid_time"].values, data.sizes["start"]
     median = float(np.median(times))
@@ -261,10 +274,12 @@ def _skill(data: xr.Dataset) -> str:
     names = all_of([_IN_WORDS[str(name)] for name in data["baseline"].values])
     if span is None:
         return f"At no lead time does it beat {names}."
-    return (
-        f"It beats {names} from lead time {time_in_words(span[0], data)} to "
-        f"{time_in_words(span[1], data)}{_beyond_chance(data)}."
-    )
+    return f"It beats {names} {_from_to(span, data)}{_beyond_chance(data)}."
+
+
+def _from_to(span: tuple[float, float], data: xr.Dataset) -> str:
+    first, last = (time_in_words(lead, data) for lead in span)
+    return f"at lead time {first} only" if first == last else f"from lead time {first} to {last}"
 
 
 def _beyond_chance(data: xr.Dataset) -> str:
@@ -321,4 +336,5 @@ def _break_even(data: xr.Dataset) -> str:
 
 
 def _last(data: xr.Dataset) -> str:
-    return time_in_words(float(data["lead"][-1]), data)
+    """To which lead time all starts were compared."""
+    return time_in_words(float(data["horizon"].min()), data)

@@ -3,7 +3,9 @@
 import numpy as np
 import xarray as xr
 
-from rom.rollout import StabilityReport
+from rom.data.times import TimeAxis
+from rom.rollout import StabilityReport, Status
+from rom.rollout.verdict import verdict_of
 
 N, M = 12, 30
 LEAD = np.linspace(0.0, 5.8, M)
@@ -27,6 +29,7 @@ def bare(n=N, unit="days"):
             "skill": (("baseline", "lead"), np.outer(np.arange(1, 6), 1 - LEAD / 6) / 6),
             "valid_time": ("start", LEAD[first]),
             "exceeded": ("start", exceeded),
+            "horizon": ("start", np.full(n, LEAD[-1])),
             "status": ("start", ["COMPLETED"] * n),
             "bounded": ("start", [True] * n),
             "end_lead": ("start", np.full(n, LEAD[-1])),
@@ -55,6 +58,22 @@ def complete():
     return StabilityReport(_curves(_figures(report.data)), report.verdict, report.reasons)
 
 
+class Dated:
+    """As much of a model as says what day it is: its times are days since some date."""
+
+    def __init__(self, unit="days", calendar="datetime64"):
+        self.time_axis_ = TimeAxis("time", unit, "1982-01-01T00:00:00", calendar)
+
+
+def stiff():
+    """A check whose rollouts took too many steps."""
+    data = bare().data
+    ended = data.assign(
+        status=("start", [Status.TOO_MANY_STEPS.name] * N), bounded=data["bounded"] & False
+    )
+    return StabilityReport(ended, verdict_of(ended), ("Too stiff.",))
+
+
 def _figures(data):
     band = {"level": 0.9, "coverage": 0.904, "coverage_low": 0.881, "coverage_high": 0.923}
     n = data.sizes["start"]
@@ -69,7 +88,7 @@ def _figures(data):
         useful_horizon=("start", np.linspace(1, 5.8, n)),
         effectivity=("lead", np.full(M, 3.0)),
         perturbation_growth=("lead", np.exp(LEAD)),
-        growth_bound=("lead", np.exp(1.5 * LEAD)),
+        growth_bound=("lead", np.exp(1.5 * LEAD), {"kind": "estimated"}),
         band_radius=(
             ("coordinate", "lead"),
             np.outer([1.0, 0.6, 0.3, 0.1], 0.1 + LEAD),
@@ -82,7 +101,7 @@ def _figures(data):
         ),
         distance=("statistic", [0.02, 0.03, 0.1, 0.2, 0.05, 0.01]),
         sampling_error=("statistic", [0.03, 0.04, 0.08, 0.25, 0.06, 0.02]),
-        statistics_kept=("statistic", [True, True, False, True, True, True]),
+        statistics_kept=("statistic", [True, True, False, True, True, True], {"tolerance": 0.1}),
         statistics_known=("statistic", [True, True, True, True, True, False]),
         lyapunov_model=("exponent", [0.9, 0.01, -14.5]),
         lyapunov_truth=("exponent", [0.906, 0.0, -14.57]),
@@ -106,6 +125,7 @@ def _figures(data):
     ).assign_attrs(
         range_kind="hull",
         certificate="trapping region of radius 2.3",
+        certificate_search="trapping region, basin",
         reduced_flops=1.2e6,
         reduced_bytes=3.2e4,
         full_bytes=4.1e8,

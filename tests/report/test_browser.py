@@ -124,6 +124,15 @@ def test_frames_fill_their_windows(browser, tmp_path):
         assert max(gaps) < 1
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_land_is_none_of_the_colours_around_it(scheme, browser, tmp_path):
+    with opened(browser, made("complete"), tmp_path, scheme=scheme) as page:
+        colour = "getComputedStyle(document.querySelector('.window')).backgroundColor"
+        for media in ("screen", "print"):
+            page.emulate_media(media=media, color_scheme=scheme)
+            assert 0.1 < luminance(page.evaluate(colour)) < 0.5
+
+
 def test_everything_has_an_accessible_name(browser, tmp_path):
     with opened(browser, made("complete"), tmp_path) as page:
         tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
@@ -193,6 +202,14 @@ def test_paper_is_white_shows_what_was_folded_and_has_no_slider(browser, tmp_pat
         paper = page.evaluate("getComputedStyle(document.querySelector('.rom')).backgroundColor")
         assert luminance(paper) == 1
         assert page.pdf(format="A4")[:4] == b"%PDF"
+
+
+def test_the_comparison_fits_the_width_of_paper(browser, tmp_path):
+    paper = {"width": 690, "height": 1000}  # A4 less its margins
+    with opened(browser, made("compared"), tmp_path, viewport=paper) as page:
+        page.emulate_media(media="print")
+        right = "document.querySelector('.compare table').getBoundingClientRect().right"
+        assert page.evaluate(right) <= paper["width"]
 
 
 def test_two_reports_in_one_notebook_have_sliders_of_their_own(browser):

@@ -39,6 +39,7 @@ def test_entries_are_whole_and_in_order():
         assert {"author", "title", "year"} <= set(fields)
         assert len(fields) == entry.count("\n") - 1
         assert fields["year"] in key
+        assert re.fullmatch(r"10\.\d{4,5}/\S+", fields.get("doi", "10.1000/none"))
         assert entry.isascii()
 
 
@@ -46,6 +47,22 @@ def test_figures_of_a_check_call_for_their_sources():
     always = {"reliable time", "skill scores", "seasonal linear forecast"}
     assert set(methods_used(None, bare().data)) == always
     assert set(methods_used(None, complete().data)) == {words for _, words, _ in CHECKS}
+
+
+@pytest.mark.parametrize(
+    ("search", "keys"),
+    [
+        ("", set()),  # a linear model: eigenvalues tell
+        ("trapping region", {"schlegel2015", "goulart2012", "goulart2024"}),
+        ("basin", {"kramer2021", "goulart2024"}),
+        ("trapping region, basin", {"schlegel2015", "goulart2012", "kramer2021", "goulart2024"}),
+    ],
+)
+def test_proofs_are_cited_only_where_they_were_searched_for(search, keys):
+    data = bare().data.assign_attrs(certificate="bounded", certificate_search=search)
+    plain = set(methods_used(None, bare().data))
+    used = {words: keys for words, keys in methods_used(None, data).items() if words not in plain}
+    assert {key for keys in used.values() for key in keys} == keys
 
 
 def fitted(dynamics):

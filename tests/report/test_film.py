@@ -44,7 +44,7 @@ def blocks(n_y=4, n_x=6):
 def test_cells_stand_where_their_coordinates_say():
     y, x = [40.0, 20.0, 0.0, -20.0], np.arange(6) * 20.0  # north to south, as maps often are
     film = filmed(blocks(), y=y, x=x)
-    assert film.times == ["0 days", "1 days", "2 days"]
+    assert film.times == ["0 days", "1 day", "2 days"]
     assert film.caption == "h [m]"
     assert film.width == WIDTH
     assert film.height == 4 * WIDTH // 6
@@ -122,6 +122,31 @@ def test_a_polar_grid_is_laid_out_with_its_hole():
     red = np.where(inside, shown[1, ..., 0].astype(float), np.nan)
     columns = red[:, np.isfinite(red).sum(axis=0) > 50]
     assert np.nanmax(np.nanstd(columns, axis=0)) < 12
+
+
+@pytest.mark.parametrize("order", [("lat", "lon"), ("lon", "lat")])
+@pytest.mark.parametrize("grid", ["curved", "straight"])
+def test_longitude_runs_to_the_right_however_coordinates_and_dimensions_are_ordered(order, grid):
+    lat, lon = np.arange(40.0, 44.0), np.arange(0.0, 24.0, 2.0)
+    wide = xr.DataArray(
+        np.stack([lon + 10 * k + 0 * lat[:, None] for k in range(3)]),
+        dims=("snapshot", "lat", "lon"),
+        attrs={"long_name": "h"},
+    )
+    if grid == "curved":
+        places = dict(zip(("lon", "lat"), np.meshgrid(lon, lat), strict=True))
+        coords = {name: (("j", "i"), places[name]) for name in order}
+        wide = wide.rename(lat="j", lon="i").assign_coords(coords)
+    else:
+        area = (("lat", "lon"), np.ones((4, 12)) * np.cos(np.deg2rad(lat))[:, None])
+        wide = wide.assign_coords(lat=lat, lon=lon, area=area, depth=(("lat", "lon"), wide[0].data))
+        wide = wide.transpose("snapshot", *order)
+    data = bare().data.assign(field_truth=wide, field_model=wide)
+    film = film_of(data.assign_coords(snapshot_lead=("snapshot", LEAD)))
+    assert (film.width, film.height) == (WIDTH, WIDTH // 4)
+    green = pixels(film.strips[0], film)[0, ..., 1].astype(float)  # viridis: more is greener
+    assert (np.diff(green.mean(axis=0)[:: WIDTH // 12]) > 0).all()
+    assert np.ptp(green.mean(axis=1)) < 10
 
 
 def test_first_seen_is_the_last_frame_that_the_model_reached():

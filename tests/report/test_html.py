@@ -2,16 +2,17 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import xarray as xr
-from made_reports import M, bare, complete, with_fields
+from made_reports import Dated, M, bare, complete, stiff, with_fields
 from matplotlib.figure import Figure
 
 import rom
-from rom.report.html import LONGEST, SECTIONS, compare_to_html, fragment, to_html
+from rom.report.html import LONGEST, SECTIONS, _describe, compare_to_html, fragment, to_html
 from rom.report.panels import PANELS, panels_of
 from rom.report.tables import cost_table, exponents_table, starts_table, statistics_table, tiles
 from rom.rollout import StabilityReport
@@ -44,7 +45,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.tags, self.text = [], [], []
+        self.open, self.tags, self.text, self.drawn = [], [], [], []
         self.feed(text)
         assert self.open == []
 
@@ -60,6 +61,8 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if data.strip() and not {"style", "svg"} & set(self.open):
             self.text.append(data.strip())
+        elif "svg" in self.open:
+            self.drawn.append(data.strip())
 
     def named(self, tag):
         return [attrs for name, attrs in self.tags if name == tag]
@@ -145,6 +148,33 @@ def test_model_is_described_and_may_be_described_by_the_caller(model, undrawn):
     assert "compressor" not in found
 
 
+def test_a_model_with_delays_has_the_modes_of_its_compressor():
+    words = _describe(rom.ROM(rom.POD(2), rom.DMD(), n_delays=4).fit(X[:100], t=T[:100]))
+    assert words["compressor"] == "POD, 2 modes"
+    assert words["training snapshots"] == "97 histories of 4"
+    words = _describe(rom.ROM(rom.POD(2), rom.DMD()).fit(X[:100], t=T[:100]))
+    assert words["training snapshots"] == "100"
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("certified", "certified bound, exact, as"), ("estimated", "estimated bound, to first order")],
+)
+def test_a_bound_on_growth_is_called_what_it_is(kind, words, undrawn):
+    data = complete().data
+    data["growth_bound"].attrs["kind"] = kind
+    assert words in to_html(StabilityReport(data, "words", ()))
+
+
+def test_starts_are_shown_as_dates_where_the_model_knows_them():
+    page = Page(to_html(replace(bare(), model=Dated())))
+    assert "1982-01-11T00:00:00" in page.text
+    assert "10" not in page.text[page.text.index("Starts") :]
+    assert "1982-01-11" in page.drawn
+    plain = Page(to_html(bare()))
+    assert "10" in plain.text[plain.text.index("Starts") :]
+
+
 def test_long_equations_are_folded_and_longer_ones_left_out(undrawn):
     long = ["dz0/dt = " + " + ".join(["0.5 z0"] * 1000)]
     assert "All 1 equations" in to_html(bare(), equations=long)
@@ -177,6 +207,7 @@ def test_tone_of_the_verdict(undrawn):
     bad = data.assign(bounded=data["bounded"] & (data["start_time"] > 10.5))
     for case, tone in ((good, "good"), (data, "fair"), (bad, "bad")):
         assert f'class="verdict {tone}"' in to_html(StabilityReport(case, "words", ()))
+    assert 'class="verdict fair">not known' in to_html(stiff())
 
 
 def blank(data):

@@ -4,17 +4,20 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
-from made_reports import complete
+from made_reports import Dated, complete
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 import rom
 from rom.report.draw import INK, MODEL, MOST_COORDINATES
 from rom.report.panels import PANELS
-from rom.report.plots import _mesh, panel_svg, plot_report, plot_rollout
+from rom.report.plots import MISSING, PANEL_SIZE, _mesh, panel_svg, plot_report, plot_rollout
 
 T = np.arange(0, 20, 0.1)
 X = np.c_[np.cos(T), np.sin(T)] @ np.random.default_rng(0).normal(size=(2, 30))
@@ -98,6 +101,48 @@ def test_every_panel_is_drawn_where_there_are_the_figures_for_it(tmp_path):
     assert png(figure, tmp_path / "complete.png")
 
 
+@pytest.mark.parametrize("kind", ["certified", "estimated"])
+def test_a_bound_on_growth_is_called_what_it_is(kind):
+    data = complete().data
+    data["growth_bound"].attrs["kind"] = kind
+    (panel,) = (panel for panel in PANELS if panel.title == "Growth of a small error")
+    figure = Figure()
+    panel.draw(figure, data)
+    assert np.array_equal(curve(figure.gca(), f"{kind} bound").get_ydata(), data["growth_bound"])
+
+
+@pytest.mark.parametrize(
+    ("unit", "labels"),
+    [
+        ("days", ["1982-01-11", "1982-01-16", "1982-01-22"]),
+        ("hours", [f"1982-01-01\n{hour}:00" for hour in (10, 15, 21)]),
+    ],
+)
+def test_starts_of_dated_models_stand_over_their_dates(unit, labels):
+    _, panels = axes_of(replace(complete(), model=Dated(unit)))
+    ax = panels["Valid time of each start"][0]
+    assert [label.get_text() for label in ax.get_xticklabels()] == labels
+    assert ax.get_xticks().tolist() == [10, 15, 21]
+    assert ax.get_xlabel() == "start"
+    _, panels = axes_of(complete())
+    assert panels["Valid time of each start"][0].get_xlabel() == "start [days]"
+
+
+@pytest.mark.parametrize("title", ["One rollout", "Spectra", "Histograms", "Autocorrelations"])
+def test_names_of_coordinates_lie_on_no_curve_and_no_legend(title):
+    (panel,) = (panel for panel in PANELS if panel.title == title)
+    figure = Figure(figsize=PANEL_SIZE, layout="constrained")
+    panel.draw(figure, complete().data)
+    figure.draw_without_rendering()
+    legend = figure.axes[0].get_legend().get_window_extent()
+    for k, ax in enumerate(figure.axes):
+        assert ax.get_title(loc="right") == f"coordinate {k}"
+        assert not ax.texts
+        box = ax._right_title.get_window_extent()
+        assert not any(box.overlaps(other.bbox) for other in figure.axes)
+        assert not box.overlaps(legend)
+
+
 def test_a_model_that_blows_up_is_marked_and_leaves_the_scale_readable(tmp_path):
     report = checked(growth=30.0)
     assert not report.stable
@@ -178,6 +223,26 @@ def test_rollout_shows_both_fields_and_the_latent_amplitudes(tmp_path):
     assert png(figure, tmp_path / "rollout.png")
 
 
+def test_a_straight_grid_is_drawn_upright_whatever_else_is_known_of_its_cells():
+    # Longitude before latitude, and two fields that say nothing of where cells lie.
+    values = np.arange(12.0).reshape(3, 4)
+    field = xr.DataArray(
+        np.stack([values, values]),
+        dims=("time", "lon", "lat"),
+        coords={
+            "time": [0.0, 1.0],
+            "lon": [0.0, 2.0, 4.0],
+            "lat": [40.0, 41.0, 42.0, 43.0],
+            "area": (("lon", "lat"), values + 5),
+            "depth": (("lon", "lat"), values**2),
+        },
+    )
+    mesh = plot_rollout(field, field, times=[0]).axes[0].collections[0]
+    x, y = np.moveaxis(mesh.get_coordinates(), -1, 0)
+    assert (x.min(), x.max(), y.min(), y.max()) == (-1, 5, 39.5, 43.5)
+    assert np.array_equal(mesh.get_array(), values.T)
+
+
 @pytest.mark.parametrize("dates", [False, True])
 def test_rollout_of_fields_on_a_map_with_land(tmp_path, dates):
     t = np.arange("2000-01", "2000-07", dtype="datetime64[M]").astype("datetime64[ns]")
@@ -194,6 +259,7 @@ def test_rollout_of_fields_on_a_map_with_land(tmp_path, dates):
     figure = plot_rollout(field, field)
     titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
     assert titles[-1] == ("time 2000-06-01" if dates else "time 5")
+    assert to_hex(figure.axes[0].get_facecolor()) == MISSING  # land is not the white of a zero
     assert png(figure, tmp_path / "map.png")
 
 
@@ -212,9 +278,10 @@ def test_a_coordinate_that_stays_has_a_picture(tmp_path):
 def test_no_pyplot_state():
     code = """
 import sys
-from made_reports import complete
+from made_reports import bare, complete
 from rom.report.plots import plot_report
-plot_report(complete()).savefig(sys.argv[1], format="png", dpi=20)
+plot_report(complete())  # every panel; laying all of them out would take longest
+plot_report(bare()).savefig(sys.argv[1], format="png", dpi=20)
 print("matplotlib.pyplot" in sys.modules)
 """
     command = [sys.executable, "-c", code, os.devnull]

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import xarray as xr
-from made_reports import bare, complete
+from made_reports import Dated, bare, complete, stiff
 
+import rom
 from rom.data.times import TimeAxis
 from rom.report.tables import (
     as_text,
@@ -17,14 +19,16 @@ from rom.report.tables import (
     statistics_table,
     tiles,
 )
-from rom.report.words import number, time_in_words, training_times
+from rom.report.words import number, quantity, training_times, with_dates
+from rom.rollout.reasons import time_in_words
 
 
 def test_tiles_say_the_figures_of_the_check():
     found = {tile.label: tile.value for tile in tiles(complete().data)}
+    median = float(complete().data["valid_time"].median())
     assert found == {
         "Reliable to": "2.2 days",
-        "Median valid time": time_in_words(complete().data["valid_time"].median(), complete().data),
+        "Median valid time": f"{median:.4g} days",
         "Bound below tolerance": "to 3.4 days",
         "90 % bands held": "90.4 %",
         "Statistics kept": "4 of 6",  # one is lost, one not known
@@ -33,6 +37,11 @@ def test_tiles_say_the_figures_of_the_check():
         "Time of a run": "200 × less",
     }
     assert [tile.label for tile in tiles(bare().data)] == ["Reliable to", "Median valid time"]
+
+
+def test_statistics_are_kept_to_a_tolerance_too():
+    (tile,) = (tile for tile in tiles(complete().data) if tile.label == "Statistics kept")
+    assert tile.note == "to 0.1 or sampling error"
 
 
 def test_valid_times_that_were_cut_off_are_marked():
@@ -91,6 +100,14 @@ def test_comparison_has_one_row_a_model_and_leaves_gaps():
     )
 
 
+def test_the_comparison_says_no_more_than_the_verdict():
+    report = stiff()
+    assert report.verdict.startswith("not known")
+    failed = replace(report, verdict="unstable")
+    rows = comparison_table({"a": report, "b": failed, "c": bare()}).rows
+    assert [row[1] for row in rows] == ["not known", "unstable", "stable"]
+
+
 def test_columns_that_do_not_fit_the_terminal_stand_below():
     table = comparison_table({"a": complete(), "b": bare()})
     parts = as_text(table, 60).split("\n\n")
@@ -117,8 +134,50 @@ def test_training_times_are_dates_or_numbers_from_first_to_last_of_all_trajector
         (TimeAxis("time", "1"), "0 to 14"),
         (None, "0 to 14"),
     ):
-        assert training_times(SimpleNamespace(latent_t_=t, time_axis_=axis)) == words
+        model = SimpleNamespace(latent_t_=t, time_axis_=axis, states_per_row=1)
+        assert training_times(model) == words
     assert training_times(SimpleNamespace(latent_t_=None, time_axis_=months)) == ""
+
+
+def test_training_begins_with_the_first_snapshot_of_the_first_history():
+    t = np.arange(20) * 0.5
+    X = np.c_[np.cos(t), np.sin(t), np.cos(2 * t)]
+    for n_delays in (1, 4):
+        model = rom.ROM(rom.POD(2), rom.DMD(), n_delays=n_delays).fit(X, t=t)
+        assert training_times(model) == "0 to 9.5"
+
+
+@pytest.mark.parametrize(
+    ("figure", "unit", "words"),
+    [
+        ("1", "days", "1 day"),
+        ("1", "months", "1 month"),
+        ("1", "D/U", "1 D/U"),
+        ("1", "s", "1 s"),
+        ("1", "1", "1"),
+        ("1", None, "1"),
+        ("0", "days", "0 days"),
+        ("1.001", "hours", "1.001 hours"),
+    ],
+)
+def test_one_is_singular(figure, unit, words):
+    assert quantity(figure, unit) == words
+    if unit is not None:
+        assert time_in_words(float(figure), xr.Dataset(attrs={"time_unit": unit})) == words
+
+
+@pytest.mark.parametrize("calendar", ["datetime64", "noleap"])
+def test_starts_have_dates_where_the_model_knows_them(calendar):
+    data = with_dates(
+        complete().data.assign_coords(tested=[14.0, 16, 18, 20]), Dated("days", calendar)
+    )
+    seen = [str(date).replace("T", " ") for date in data["start_date"].values[:2]]
+    assert seen == ["1982-01-11 00:00:00", "1982-01-12 00:00:00"]
+    assert [row[0] for row in starts_table(data).rows] == data["start_date"].values.tolist()
+    assert str(data["tested_date"].values[0])[:10] == "1982-01-15"
+    for model in (None, SimpleNamespace(time_axis_=None)):
+        assert with_dates(bare().data, model) is not None
+        assert "start_date" not in with_dates(bare().data, model)
 
 
 def test_what_is_beyond_chance_is_lost_even_where_chance_is_large():

@@ -1,5 +1,8 @@
 """Intervals of skill: what they are for certain errors, and that they hold the true skill."""
 
+import tracemalloc
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy.signal import lfilter
@@ -58,6 +61,35 @@ def test_the_interval_of_nine_tenths_holds_the_true_skill_about_so_often(n, memo
         held += low[0] <= 1 - 0.5 * np.exp(0.25 - 0.245) <= high[0]
     # Few starts and memory cost some of it; without blocks a third of it would be lost.
     assert binom.ppf(0.001, 300, 0.86) <= held <= binom.ppf(0.999, 300, 0.92)
+
+
+def test_ends_are_those_of_the_studentised_means_of_all_draws():
+    """Of two blocks of three out of six, which overlap and go around."""
+    values = np.random.default_rng(9).exponential(size=6)
+    blocks = np.array([np.roll(values, -i)[:3].mean() for i in range(6)])
+    t = []
+    for draw in product(blocks, repeat=2):
+        off, error = np.mean(draw) - values.mean(), np.std(draw, ddof=1) / np.sqrt(2)
+        t.append(off / error if error > 0 else np.copysign(np.inf, off))
+    spread = np.std(blocks, ddof=1) / np.sqrt(2)
+    tail = 8.5 / 36  # between two of the 36 draws
+    low, high = skill_interval(
+        values[:, None], np.ones((6, 1)), level=1 - 2 * tail, n_blocks=2, n_resamples=20_000
+    )
+    lower, upper = np.sort(t)[[8, 27]]
+    np.testing.assert_allclose(low, 1 - values.mean() + lower * spread)
+    np.testing.assert_allclose(high, 1 - values.mean() + upper * spread)
+
+
+def test_many_lead_times_take_little_memory_and_know_nothing_of_each_other():
+    error, baseline = np.random.default_rng(6).exponential(size=(2, 20, 2000))
+    tracemalloc.start()
+    together = skill_interval(error, baseline)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6  # the draws of all at once take 32 MB, several times
+    alone = [skill_interval(error[:, [i]], baseline[:, [i]]) for i in range(0, 2000, 97)]
+    np.testing.assert_allclose(np.array(together)[:, ::97], np.hstack(alone), rtol=1e-9)
 
 
 def test_neighbours_that_are_alike_widen_the_interval():

@@ -202,3 +202,13 @@ def test_why_there_is_no_certificate(why, model):
 def test_no_energy_is_found_of_what_escapes():
     f = Polynomial(np.array([[1], [2]]), np.array([[-1.0, 1.0]]))
     assert search_energy(f) is None
+
+
+def test_what_was_searched_for_is_told():
+    line = rom.OperatorInference.from_operators
+    for model, search in (
+        (line(A=[[-1.0]]), ()),
+        (Operators(np.zeros(3), LORENZ_A, LORENZ_H), ("trapping region",)),
+        (line(A=[[-1.0]], H=[[0.5]]), ("trapping region", "basin")),
+    ):
+        assert certified_region(model).search == search

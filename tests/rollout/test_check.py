@@ -70,7 +70,7 @@ class Model:
         self.compressor_ = Basis(modes).fit(latent @ modes)
         self.latent_, self.latent_t_ = latent, t
         self.latent_trajectory_ = np.zeros(len(t), int)
-        self.time_axis_ = SimpleNamespace(unit="s")
+        self.time_axis_ = SimpleNamespace(unit="s", calendar=None)
         self.preprocess_ = SimpleNamespace(offset_=np.zeros((1, 1)), factor_=np.ones(1))
 
     states_per_row = 1

@@ -86,6 +86,34 @@ def test_rounding_in_a_direction_that_never_moved_is_no_departure(kind):
     assert found.size(circle + np.array([0, 0, 0.01])).min() > 2
 
 
+@pytest.mark.parametrize("kind", ["ellipsoid", "box"])
+def test_a_direction_that_moves_little_still_has_its_width(kind):
+    circle = np.array([[np.cos(a), 1e-4 * np.sin(a)] for a in np.linspace(0, 2 * np.pi, 101)])
+    above = np.array([[0.0, 3e-4]])
+    assert extent(circle, kind).size(above) == pytest.approx(3, rel=0.02)
+
+
+def test_the_hull_of_a_cycle_has_few_faces_and_stays_close():
+    """Any two of its n states are the ends of an edge: the hull has n (n - 3) / 2 faces."""
+    a = np.linspace(0, 2 * np.pi, 1000, endpoint=False)
+    cycle = np.column_stack([np.cos(a), np.sin(a), np.cos(2 * a), np.sin(2 * a)])
+    found = extent(cycle)
+    assert found.kind == "hull"
+    assert len(found.normals) < 10_000
+    size = found.size(cycle)
+    assert size.min() > 0.99
+    assert size.max() == pytest.approx(1)
+
+
+def test_the_one_state_above_a_plane_is_found():
+    flat = np.zeros((500, 3))
+    flat[:, :2] = np.random.default_rng(0).uniform(-1, 1, (500, 2))
+    flat[250, 2] = 1
+    found = extent(flat)
+    assert found.kind == "hull"
+    assert found.size(flat[250:251]) == pytest.approx(1)
+
+
 @given(arrays(np.float64, array_shapes(min_dims=2, max_dims=2, max_side=12),
               elements=st.floats(-1e6, 1e6)))  # fmt: skip
 def test_any_states_have_an_extent_that_holds_them(states):

@@ -130,6 +130,23 @@ def test_alone_rollouts_get_the_interval_of_clopper_and_pearson(n, data):
     np.testing.assert_allclose([found.low, found.high], [exact.low, exact.high], atol=1e-12)
 
 
+def clopper_pearson(share, n):
+    """Of a number of rollouts that need not be whole."""
+    x = share * n
+    return stats.beta.ppf(0.025, x, n - x + 1), stats.beta.ppf(0.975, x + 1, n - x)
+
+
+def test_blocks_of_one_cost_one_rollout_and_few_blocks_the_ratio_of_students_quantiles():
+    """As Korn and Graubard take the variance and its degrees of freedom from the blocks."""
+    hits = np.tile([True, True, False, True], 10)
+    alone = coverage(hits, block=np.arange(40))
+    np.testing.assert_allclose([alone.low, alone.high], clopper_pearson(0.75, 39))
+    even = coverage(hits, block=np.repeat(np.arange(5), 8))  # each with the same share
+    few = (stats.t.ppf(0.975, 39) / stats.t.ppf(0.975, 4)) ** 2
+    np.testing.assert_allclose([even.low, even.high], clopper_pearson(0.75, 40 * few))
+    assert even.low < alone.low < alone.high < even.high
+
+
 def test_rollouts_repeated_are_no_more_than_their_blocks():
     hits = np.random.default_rng(6).random(40) < 0.8
     alone = coverage(hits, block=np.arange(40))

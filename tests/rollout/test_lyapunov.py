@@ -149,6 +149,32 @@ def test_a_run_whose_halves_differ_is_not_settled_and_its_error_says_so():
     assert lyapunov(model, [1.1], np.linspace(0, 70, 401)).settled
 
 
+@pytest.mark.parametrize(("drop", "settled"), [(0.02, True), (1.0, False)])
+def test_halves_whose_dimensions_differ_by_little_are_settled(drop, settled):
+    """At rest at zero, where the decay is faster by `drop` in the second half of the run."""
+    model = rom.OperatorInference.from_operators(
+        A=np.diag([0.5, -1.0]), B=np.zeros((2, 1)), N=np.diag([0.0, -drop])
+    )
+    t = np.linspace(0, 111, 445)
+    found = lyapunov(model, np.zeros(2), t, u=np.float64(t > 61)[:, None])
+    low = 1 + 0.5 / (1 + drop)
+    assert low < found.kaplan_yorke < 1.5
+    assert found.settled == settled
+    assert (found.kaplan_yorke_error > 0.4 * (1.5 - low)) != settled
+
+
+@pytest.mark.parametrize(("late", "n_steps"), [([100.0], 0), ([100.0, 101.0], 1)])
+def test_times_too_few_after_the_transient_are_refused(late, n_steps):
+    model = rom.OperatorInference.from_operators(A=[[0.5]], H=[[-0.5]])
+    t = np.append(0.01 * np.arange(10), late)
+    with pytest.raises(ValueError, match=f"at least 2 steps there, but there (is|are) {n_steps}"):
+        lyapunov(model, [0.1], t)
+    with pytest.raises(ValueError, match="at least 2 steps there"):
+        flow_lyapunov(rom.fom.Heat(n=3), np.ones(3), t)
+    found = lyapunov(model, [0.1], np.append(t, t[-1] + np.arange(1, 3)))
+    assert np.isfinite([found.exponents[0], found.standard_error[0]]).all()
+
+
 def test_a_direction_that_a_map_loses_has_the_exponent_minus_infinity():
     model = linear(np.diag([0.5, 0.0]), "discrete")
     model.dt_ = 1.0

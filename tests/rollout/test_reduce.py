@@ -193,6 +193,18 @@ def test_bins_want_the_coordinates_of_the_states(make):
             make(LOW, HIGH).update(z)
 
 
+def test_too_few_states_have_no_moments():
+    one = taken_in(Moments, states()[:1, :1])
+    np.testing.assert_array_equal(one.mean, states()[0, 0])
+    for few, names in (
+        (Moments(), ["mean", "covariance", "skewness", "kurtosis"]),
+        (one, ["covariance", "skewness", "kurtosis"]),
+    ):
+        for name in names:
+            with pytest.raises(ValueError, match=f"two, but there have been {few.n}"):
+                getattr(few, name)
+
+
 def test_no_segment_no_power():
     with pytest.raises(ValueError, match="64 states of one member"):
         spectrum_of(states(), 64, 0.1).power  # noqa: B018

@@ -63,3 +63,20 @@ def test_maps_and_inputs():
 def test_the_size_is_positive():
     with pytest.raises(ValueError, match="size must be a positive number, but it is 0"):
         worst_growth(Operators(A=[[1.0]]), [1.0], [0.0, 1.0], size=0.0)
+
+
+def test_growth_past_the_first_order_is_said_so():
+    """Ignition, dz/dt = z² - z³: a larger start takes off earlier, and grows by far more."""
+    ignition = rom.OperatorInference.from_operators(H=[[1.0]], G=[[-1.0]])
+    t = np.arange(0, 61.0)
+    starts = [0.005, 0.007, 0.01, 0.012, 0.015, 0.02, 0.04, 0.05, 0.006, 0.03]
+    Z = np.concatenate([rom.rollout(ignition, [z], t).z for z in starts])
+    model = rom.ROM(rom.Identity(), rom.OperatorInference("HG", ridge=1e-14))
+    model.set_params(preprocess=rom.Scale(center=False, scale=False))
+    times, labels = np.tile(t, len(starts)), np.repeat(np.arange(len(starts)), len(t))
+    model.fit(Z, t=times, trajectory=labels)
+    report = rom.check(model, Z, t=times, trajectory=labels, horizon=60.0, thorough=True)
+    found, bound = (report.data[n].values for n in ("perturbation_growth", "growth_bound"))
+    assert found[-1] > bound[-1]
+    words = f"to first order at most {bound[-1]:.3g}, which does not hold for one so large."
+    assert any(words in reason for reason in report.reasons)

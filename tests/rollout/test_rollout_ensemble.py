@@ -269,6 +269,16 @@ def test_states_whose_squares_overflow_go_on():
     assert (runs.status[0], runs.t_end[0]) == (Status.LEFT_BOUND, 5.0)
 
 
+@pytest.mark.parametrize("n_members", [1, 5])
+@pytest.mark.parametrize("stepper", ["rk4", "dopri5", "midpoint"])
+def test_starts_whose_squares_overflow_are_within_a_huge_bound(n_members, stepper):
+    model = rom.OperatorInference.from_operators(A=[[0.0, 1.0], [-1.0, 0.0]])
+    z0 = np.tile([1e200, 0.0], (n_members, 1))
+    for bound, name in ((1e300, "COMPLETED"), (1e199, "LEFT_BOUND")):
+        runs = ensemble(model, z0, [0.0, 0.1], stepper=stepper, bound=bound)
+        assert {status.name for status in runs.status} == {name}
+
+
 def noisy():
     model = rom.LinearInverseModel().fit(np.eye(2), np.eye(2))
     model.L_ = np.array([[-0.5, 1.0], [-1.0, -0.3]])
@@ -444,6 +454,22 @@ def test_memory_does_not_grow_with_the_number_of_steps(monkeypatch):
     assert peak(400_000) < 1.1 * peak(50_000)
 
 
+@pytest.mark.parametrize(("n_members", "stepper"), [(1, "rk4"), (1, "midpoint"), (5, "midpoint")])
+def test_memory_does_not_grow_with_substeps(monkeypatch, n_members, stepper):
+    """Of members that run one after the other, which hold no states between outputs."""
+    monkeypatch.setattr(members, "BUFFER", 2**15)
+    model, peaks = fitted(Compiled(lorenz, LORENZ)), []
+    for substeps in (1, 1, 100):  # the first loads what it needs
+        tracemalloc.start()
+        ensemble(
+            model, np.full((n_members, 3), 1.0), np.arange(400) * 0.01, stepper=stepper,
+            substeps=substeps, reduce=[Moments()],
+        )  # fmt: skip
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < 1.1 * peaks[1]
+
+
 def test_dask_starts_stay_lazy_and_reductions_are_computed():
     model, z0, t = fitted(Compiled(lorenz, LORENZ)), starts(), np.linspace(0, 0.5, 51)
     lazy, here = da.from_array(z0, chunks=(32, 2)), ensemble(model, z0, t, stepper="rk4")
@@ -506,6 +532,12 @@ def test_one_time_gives_the_starts_back():
         ([[1.0, 2, 3]], [0, 1], {"stepper": "euler_maruyama"}, "model with noise"),
         ([[1.0, 2, 3]], [0, 1], {"stepper": "noisy_map"}, "for a continuous model"),
         ([[1.0, 2, 3]], [0, 1], {"bound": -1}, "bound must be a positive"),
+        ([[1.0, 2, 3]], [0, 1], {"bound": "a"}, "bound must be a positive.*'a'"),
+        ([[1.0, 2, 3]], [0, 1], {"stepper": "rk4", "substeps": 10**20}, r"1e\+09 at most"),
+        ([[1j, 2, 3]], [0, 1], {}, "z0 must hold real numbers.*complex128"),
+        ([["a", "b", "c"]], [0, 1], {}, "z0 must hold real numbers.*<U1"),
+        ([[1.0, 2, 3], [1.0]], [0, 1], {}, "z0 must be an array of real numbers.*a list"),
+        (np.ma.array(np.ones((2, 3)), mask=np.eye(2, 3)), [0, 1], {}, r"z0\[0, 0\] is nan"),
         (da.zeros((4, 2)), [0, 1], {}, r"shape is \(4, 2\)"),
         (da.zeros((0, 3)), [0, 1], {}, r"shape is \(0, 3\)"),
         ([[1.0, 2, 3]], range(10**19), {}, r"1e\+18 output times at most.*range\(0, 10+\)"),

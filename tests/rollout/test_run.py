@@ -1,6 +1,7 @@
 """rom.rollout: how it starts, runs and ends."""
 
 import inspect
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -40,6 +41,13 @@ class Square(Field):
 
     def polynomial(self):
         return Polynomial(np.array([[2]]), np.array([[1.0]]))
+
+
+class Driven(Field):
+    """dz/dt = z² + u, which runs compiled."""
+
+    def polynomial(self):
+        return Polynomial(np.array([[2, 0], [0, 1]]), np.array([[1.0, 1.0]]))
 
 
 def fitted(model, rank=1, n_inputs=0, t=(0.0, 0.1)):
@@ -171,6 +179,57 @@ def test_a_start_outside_the_bound_ends_at_once():
     assert_ends_where_it_says(run)
 
 
+@pytest.mark.parametrize("stepper", ["auto", "rk4", "midpoint"])
+def test_a_start_whose_square_overflows_is_within_a_huge_bound(stepper):
+    turn = rom.OperatorInference.from_operators(A=[[0.0, 1.0], [-1.0, 0.0]])
+    options = {"stepper": stepper, "throw": False}
+    run = rom.rollout(turn, [1e200, 0.0], [0.0, 0.1], bound=1e300, **options)
+    assert run.status is Status.COMPLETED
+    run = rom.rollout(turn, [1e200, 0.0], [0.0, 0.1], bound=1e199, **options)
+    assert (run.status, run.t_end) == (Status.LEFT_BOUND, 0.0)
+
+
+@pytest.mark.parametrize("kind", [Field, Driven])
+@pytest.mark.parametrize("stepper", ["rk4", "midpoint"])
+def test_substeps_are_the_steps_of_a_finer_run(kind, stepper):
+    """Three to each output, inputs straight between outputs; it may end between outputs, too."""
+    model = fitted(kind(lambda Z, u: Z**2 + u), n_inputs=1)
+    t = np.cumsum(np.linspace(0.1, 0.3, 9))
+    fine = np.interp(np.arange(25) / 3, np.arange(9), t)
+    options = {"stepper": stepper, "throw": False}
+    for bound, early in ((10.0, False), (0.4, True)):
+        whole = rom.rollout(model, [0.2], fine, u=np.sin(t)[:1] * fine, bound=bound, **options)
+        parts = rom.rollout(
+            model, [0.2], t, u=np.sin(t)[:1] * t, substeps=3, bound=bound, **options
+        )
+        np.testing.assert_allclose(parts.z, whole.z[::3], rtol=1e-13)
+        assert (parts.status, parts.n_steps) == (whole.status, whole.n_steps)
+        assert parts.t_end == pytest.approx(whole.t_end, rel=1e-14)
+        assert (parts.status is Status.LEFT_BOUND) == early
+        assert_ends_where_it_says(parts)
+    assert np.abs(parts.t_end - t).min() > 0.01
+
+
+def test_substeps_of_noise_are_the_steps_of_a_finer_run():
+    model = rom.LinearInverseModel().fit(np.eye(2), np.eye(2) - 0.5)
+    options = {"stepper": "euler_maruyama", "random_state": 0, "bound": np.inf}
+    whole = rom.rollout(model, [1.0, 0.0], np.arange(13) * 0.1, **options)
+    parts = rom.rollout(model, [1.0, 0.0], np.arange(5) * 0.3, substeps=3, **options)
+    np.testing.assert_allclose(parts.z, whole.z[::3], rtol=1e-12)
+    assert parts.n_steps == whole.n_steps == 12
+
+
+@pytest.mark.parametrize("stepper", ["rk4", "midpoint"])
+def test_states_between_outputs_take_no_memory(stepper):
+    model, peaks = fitted(Square(lambda Z: -(Z**2))), []
+    for substeps in (1, 1, 500):  # the first loads what it needs
+        tracemalloc.start()
+        rom.rollout(model, [1e-3], np.arange(200.0), stepper=stepper, substeps=substeps)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < 1.1 * peaks[1]
+
+
 def test_one_output_time_is_the_start():
     run = rom.rollout(fitted(Square(np.square)), [1.0], [5.0])
     assert (run.status, run.t_end) == (Status.COMPLETED, 5.0)
@@ -268,11 +327,32 @@ def test_arguments_are_left_alone():
         (([1.0], [0.0, 1.0]), {"stepper": "euler"}, r"'euler'"),
         (([1.0], [0.0, 1.0]), {"bound": 0.0}, r"bound must be a positive number"),
         (([1.0], [0.0, 1.0]), {"bound": np.nan}, r"bound must be a positive number"),
+        (([1.0], [0.0, 1.0]), {"bound": "a"}, r"bound must be a positive number.*'a'"),
+        (([1.0], [0.0, 1.0]), {"bound": np.array([1, 2])}, r"bound must be .*array\(\[1, 2\]\)"),
+        (([1.0], [0.0, 1.0]), {"stepper": "rk4", "substeps": 10**20}, r"1e\+09 at most.*10{20}\."),
+        (([1j], [0.0, 1.0]), {}, r"z0 must hold real numbers.* complex128"),
+        ((["a"], [0.0, 1.0]), {}, r"z0 must hold real numbers.* <U1"),
+        ((np.array([1], "M8[D]"), [0.0, 1.0]), {}, r"z0 must hold real numbers.* datetime64"),
+        ((np.ma.array([1e20], mask=[1]), [0.0, 1.0]), {}, r"z0\[0\] is nan"),
+        (([1.0], np.ma.array([0.0, 1.0], mask=[0, 1])), {}, r"not finite, the first in row 1"),
+        (([1.0], [-1e308, 1e308]), {}, r"t spans more than a number can hold"),
     ],
 )
 def test_bad_arguments_are_named(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         rom.rollout(fitted(Square(np.square)), *arguments, **options)
+
+
+def test_times_that_do_not_fit_into_memory_are_named():
+    with pytest.raises(MemoryError, match=r"output times.*t=range\(0, 10{17}\).*reduce"):
+        rom.rollout(fitted(Square(np.square)), [1.0], range(10**17))
+
+
+@pytest.mark.parametrize(("rate", "end"), [(10.0, 1e308), (1e200, 1.0)])
+def test_the_longest_time_and_the_fastest_decay_are_run_without_overflow(rate, end):
+    decay = rom.OperatorInference.from_operators(A=[[-rate]])
+    run = rom.rollout(decay, [1.0], [0.0, end])
+    np.testing.assert_allclose(run.z, [[1], [0]], atol=1e-15)
 
 
 def test_bad_inputs_are_named():
@@ -281,6 +361,10 @@ def test_bad_inputs_are_named():
         rom.rollout(model, [1.0], [0.0, 1.0])
     with pytest.raises(ValueError, match="u has 3 rows, but the state has 2"):
         rom.rollout(model, [1.0], [0.0, 1.0], u=np.ones(3))
+    with pytest.raises(ValueError, match="u contains NaN"):
+        rom.rollout(model, [1.0], [0.0, 1.0], u=np.ma.array([1.0, 1e20], mask=[0, 1]))
+    with pytest.raises(ValueError, match=r"u must hold real numbers.*complex128"):
+        rom.rollout(model, [1.0], [0.0, 1.0], u=[1j, 0.0])
 
 
 def test_bad_models_are_named():

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
+import rom
 from rom.dynamics import season
+from rom.rollout.baselines import Climate
 from rom.rollout.seasonal import seasonal_forecast, seasonal_linear
 
 
@@ -49,6 +52,34 @@ def test_a_start_is_its_own_forecast_at_lead_zero():
     z = seasonal_forecast(seasonal_linear(Z, u), Z[5:9], ahead(range(5, 9), 4))
     assert z.shape == (4, 4, 3)
     np.testing.assert_allclose(z[:, 0], Z[5:9])
+
+
+@pytest.mark.parametrize(
+    ("first", "n", "fitted"),
+    [
+        ("2001-12", 14, False),  # within three calendar years
+        ("2001-01", 23, False),
+        ("2001-01", 24, True),  # within two
+        ("2000-02-29", 24, True),  # stamps at the ends of months
+        ("2001-03-01", 729, False),
+        ("2001-03-01", 730, True),
+        ("1999-03-01", 730, False),  # one of the years has a day more
+        ("1999-03-01", 731, True),
+    ],
+)
+def test_the_baseline_takes_two_whole_years_with_the_last_step(first, n, fitted):
+    if n > 30:
+        time = np.datetime64(first, "D") + np.arange(n)
+    else:
+        months = np.datetime64(first, "M") + np.arange(n)
+        late = len(first) > 7
+        time = (months + late).astype("datetime64[D]") - late
+    x = np.random.default_rng(2).normal(size=(n, 2)) + season(np.arange(n), 12)
+    time = xr.DataArray(time.astype("datetime64[ns]"), dims="time")
+    model = rom.ROM(rom.POD(2), rom.DMD()).fit(
+        xr.DataArray(x, dims=("time", "x"), coords={"time": time}, name="h")
+    )
+    assert (Climate.of(model).seasonal is not None) == fitted
 
 
 def test_seasons_must_be_there():
