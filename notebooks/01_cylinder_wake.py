@@ -130,7 +130,7 @@ plot_rollout(
     far.vorticity.sel(time=slice(None, 240)),
     latent=(latent, far.latent.sel(time=slice(None, 240))),
     training=(0, 120),
-    times=[140, 190, 240],
+    times=[140, 240],
     extent=(0.5, 10, -3, 3),
 )
 
