@@ -41,7 +41,7 @@ from rom.fom.tendency import tendency_of
 from rom.rollout.bounds import certified_bound
 from rom.rollout.certificate import Certificate, certificate, certify
 from rom.rollout.error_estimate import error_bound, step_error
-from rom.rollout.horizon import valid_time
+from rom.rollout.horizon import holding_time
 
 TOLERANCE = 0.1
 N_MODES, RANK = 24, 12
@@ -235,7 +235,7 @@ def show(name: str, asked: str, horizon: float, results: Iterator[Result]) -> No
     effectivity = np.median(bound[:, 1:][known] / error[:, 1:][known])
     lead = np.linspace(0, horizon, bound.shape[1])
     size = np.array([r.size for r in found])[:, None]
-    useful = np.median(valid_time(bound / size, lead, TOLERANCE)[0])
+    useful = np.median(holding_time(bound / size, lead, TOLERANCE))
     print(
         f"| {name} | {len(found)} | {below} | {asked} | {effectivity:.3g} | "
         f"{100 * np.isfinite(bound).mean():.0f} % | {useful:.3g} of {horizon:g} | {seconds:.2g} |",

@@ -65,7 +65,10 @@ class StabilityReport:
 
     @property
     def valid_time(self) -> float:
-        """Median over the starts of the time up to which the error is within the tolerance."""
+        """Median over the starts of the first lead time past the tolerance.
+
+        Of a start that never passes it, the last lead time it was compared to.
+        """
         return float(self.data["valid_time"].median())
 
     @property
