@@ -60,6 +60,8 @@ def check_rows(
     if is_lazy(X):
         _check_lazy_rows(estimator, X, reset=reset, min_rows=min_rows)
         return X
+    if getattr(getattr(X, "dtype", None), "kind", "f") in "USMm":
+        raise ValueError(f"X must hold real numbers, but its dtype is {X.dtype}.")
     if isinstance(X, np.ma.MaskedArray):  # its mask would be lost
         X = np.ma.filled(X.astype(np.result_type(X, np.float32)), np.nan)
     rows = validate_data(

@@ -185,7 +185,7 @@ FAULTS = [
         "words for numbers",
         partial(check, reference=np.full(X.shape, "warm")),
         ValueError,
-        "could not convert",
+        "must hold real numbers",
     ),
     Fault("a class", partial(check, reference=rom.fom.Heat), TypeError, "instance"),
     Fault("not a ROM", partial(rom.check, rom.DMD(), X), TypeError, "rom.ROM"),
