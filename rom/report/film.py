@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rom.report.places import curved_places, upright
 from rom.report.plots import colour_bar, film_strip
 from rom.report.words import labelled
-from rom.rollout.reasons import time_in_words
+from rom.rollout.words import time_in_words
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -9,7 +9,7 @@ import numpy as np
 
 from rom.report.words import known, number, readable
 from rom.rollout.cost import times_less
-from rom.rollout.reasons import time_in_words, with_error
+from rom.rollout.words import time_in_words, with_error
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rom.rollout.reasons import quantity
+from rom.rollout.words import quantity
 
 if TYPE_CHECKING:
     import xarray as xr

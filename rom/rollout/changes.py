@@ -17,8 +17,8 @@ from rom.base import Dynamics
 from rom.rollout.bootstrap import skill_interval
 from rom.rollout.coordinates import MOST_NAMED, ROUNDING, by_variance, more, named, percent
 from rom.rollout.free_runs import FreeRun
-from rom.rollout.reasons import all_of
 from rom.rollout.statistics import GROUPS, LEVEL
+from rom.rollout.words import all_of
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from rom.rollout.baselines import Climate
 from rom.rollout.compare import Comparison
 from rom.rollout.horizon import holding_time, reliable_time
-from rom.rollout.reasons import all_of, outlasts_baselines, time_in_words
+from rom.rollout.judgements import outlasts_baselines
+from rom.rollout.words import all_of, time_in_words
 
 if TYPE_CHECKING:
     import xarray as xr

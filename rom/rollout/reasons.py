@@ -6,35 +6,31 @@ sentence where its evidence was not gathered.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rom.rollout.horizon import fewest_apart
+from rom.rollout.judgements import errors_explained, other_units, out_of_range, simple_times
+from rom.rollout.words import all_of, level_of, time_in_words, with_error
 
 if TYPE_CHECKING:
     import xarray as xr
-
-# The starts are out of range when the usual one is this many times as far out as training states.
-FAR_OUT = 2.0
-# Units of time that are words in the plural.
-CALENDAR_UNITS = ("months", "days", "hours", "minutes", "seconds")
-# This many times as large as training states, or as small, they are in other units.
-OTHER_UNITS = 5.0
 
 
 def reliability(data: xr.Dataset) -> list[str]:
     """To which time a new forecast is valid, at which level."""
     time, held, apart = (data.attrs[name] for name in ("reliable_time", "held_time", "held_apart"))
-    n, level = data.sizes["start"], _level(data)
+    n, level = data.sizes["start"], level_of(data)
     if np.isnan(held):
         return [f"Starts are too few, {n}, to say at level {level} how long a new forecast holds."]
     if held <= float(data["lead"][0]):
         lines = [f"A new forecast is within the tolerance at no lead time, at level {level}."]
     else:
         far = f"to lead time {time_in_words(held, data)} in {level} of the {n} starts"
-        simple = f"in the best simple forecast, {time_in_words(float(_simple(data).max()), data)}"
+        simple = (
+            f"in the best simple forecast, {time_in_words(float(simple_times(data).max()), data)}"
+        )
         lines = [f"The error stayed within the tolerance {far}; {simple}."]
     if time > float(data["lead"][0]):
         lines.append(
@@ -49,22 +45,6 @@ def reliability(data: xr.Dataset) -> list[str]:
             "level so far (a longer record, or a shorter horizon)."
         )
     return lines
-
-
-def outlasts_baselines(data: xr.Dataset) -> bool:
-    """Whether forecasts hold for longer than every simple forecast, in most of the starts."""
-    return bool(data.attrs["held_time"] > _simple(data).max())
-
-
-def errors_explained(data: xr.Dataset) -> bool:
-    """Whether forecasts hold for as long as they would if only their starts were wrong."""
-    return not data.attrs["held_time"] < data.attrs.get("explained_time", 0.0)
-
-
-def _simple(data: xr.Dataset) -> xr.DataArray:
-    """To which time the baselines hold, but for the coarse model: it shares the right equations."""
-    times = data["baseline_reliable_time"]
-    return times.sel(baseline=times["baseline"] != "coarse")
 
 
 def training_range(data: xr.Dataset) -> list[str]:
@@ -98,32 +78,17 @@ def training_range(data: xr.Dataset) -> list[str]:
     return lines
 
 
-def inputs_out_of_range(data: xr.Dataset) -> bool:
-    """Whether most rollouts have inputs that there were none of in training."""
-    return "left_inputs" in data and bool(np.isfinite(data["left_inputs"]).mean() > 0.5)
-
-
-def other_units(data: xr.Dataset) -> bool:
-    """Whether the starts are of another order of size than the training states."""
-    return not 1 / OTHER_UNITS < data.attrs.get("size_ratio", 1.0) < OTHER_UNITS
-
-
-def out_of_range(data: xr.Dataset) -> bool:
-    """Whether the starts are unlike the training states."""
-    return "start_size" in data and float(data["start_size"].median()) > FAR_OUT
-
-
 def bands(data: xr.Dataset) -> list[str]:
     """How wide the band is, and how often it held."""
     if "band_radius" not in data:
         return [
-            f"No band at level {_level(data)}: that takes {data.attrs['n_apart_asked']} rollouts "
+            f"No band at level {level_of(data)}: that takes {data.attrs['n_apart_asked']} rollouts "
             f"that do not overlap in time, but there are {data.attrs['n_apart']}: ask for more "
             "starts, or a shorter horizon."
         ]
     lines = [
         f"A band for all lead times and coordinates together, made of "
-        f"{data['band_radius'].attrs['n_calibration']} rollouts at level {_level(data)}, held "
+        f"{data['band_radius'].attrs['n_calibration']} rollouts at level {level_of(data)}, held "
         f"{_held(data['band_radius'])}"
     ]
     if "cell_band_radius" in data:
@@ -161,16 +126,6 @@ def drift(data: xr.Dataset) -> list[str]:
         f"and Candès) held {adaptive:.3g} %{free}, and was {wide}; the fixed one held "
         f"{fixed:.3g} %."
     ]
-
-
-def statistics_kept(data: xr.Dataset) -> bool | None:
-    """Whether the long-run statistics are the truth's; None where that is not known."""
-    if "distance" not in data:
-        return None
-    kept, known = data["statistics_kept"].values, data["statistics_known"].values
-    if not kept.all():
-        return False
-    return True if known.any() else None
 
 
 def statistics(data: xr.Dataset) -> list[str]:
@@ -331,33 +286,3 @@ def invariants(data: xr.Dataset) -> list[str]:
         for name, drift, true in zip(data["invariant"].values, ours, theirs, strict=True)
     ]
     return [f"Largest drift of invariants, relative to their size: {all_of(parts)}."]
-
-
-def all_of(parts: Sequence[str]) -> str:
-    """``a, b and c``."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-
-def with_error(value: Any, standard_error: Any) -> str:
-    """A number ± 2 standard errors: four digits at most, none past the second of the error."""
-    value, twice = float(value), 2 * float(standard_error)
-    if not (np.isfinite(value) and 0 < twice < np.inf):
-        return f"{value:.4g}"
-    digits = np.floor(np.log10(max(abs(value), twice))) - np.floor(np.log10(twice)) + 2
-    return f"{value:.{int(min(digits, 4))}g} ± {twice:.2g}"
-
-
-def time_in_words(value: float, data: xr.Dataset) -> str:
-    """A time with its unit, where it has one."""
-    return quantity(f"{value:.4g}", data.attrs["time_unit"])
-
-
-def quantity(figure: str, unit: str | None) -> str:
-    """A figure with its unit after it, where it has one."""
-    if not unit or unit == "1":
-        return figure
-    return f"{figure} {unit[:-1] if figure == '1' and unit in CALENDAR_UNITS else unit}"
-
-
-def _level(data: xr.Dataset) -> str:
-    return f"{100 * data.attrs['level']:.3g} %"

@@ -14,13 +14,13 @@ from rom.data.write import atomic_path
 from rom.rollout.changes import without_equation
 from rom.rollout.coordinates import without_skill
 from rom.rollout.cost import times_less
-from rom.rollout.reasons import (
+from rom.rollout.judgements import (
     errors_explained,
+    is_stable,
     other_units,
     outlasts_baselines,
     statistics_kept,
 )
-from rom.rollout.verdict import is_stable
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -20,7 +20,7 @@ from rom.report.tables import (
     tiles,
 )
 from rom.report.words import number, quantity, training_times, with_dates
-from rom.rollout.reasons import time_in_words
+from rom.rollout.words import time_in_words
 
 
 def test_tiles_say_the_figures_of_the_check():

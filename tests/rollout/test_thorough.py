@@ -13,8 +13,10 @@ from rom.rollout import exponents, thorough
 from rom.rollout.cells import some_cells
 from rom.rollout.full_equation import full_equation
 from rom.rollout.horizon import blocks, fewest_apart, reliable_time
-from rom.rollout.reasons import chaos, errors_explained, with_error
+from rom.rollout.judgements import errors_explained
+from rom.rollout.reasons import chaos
 from rom.rollout.verdict import verdict_of
+from rom.rollout.words import with_error
 
 
 @pytest.fixture(scope="module")
