@@ -32,7 +32,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from rom.base import Dynamics, Polynomial, Series
 from rom.dynamics import PolynomialLibrary, WeakSINDy
-from rom.rollout.lyapunov import Lyapunov, lyapunov
+from rom.rollout.growth_rates import Lyapunov
+from rom.rollout.lyapunov import lyapunov
 from rom.rollout.result import Status
 
 Array = NDArray[np.float64]

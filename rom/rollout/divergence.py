@@ -16,7 +16,7 @@ from rom.rollout.compare import Comparison
 from rom.rollout.crps import crps, sample_crps
 from rom.rollout.error_estimate import error_bound, growth_bound, step_error
 from rom.rollout.horizon import holding_time, reliable_time
-from rom.rollout.lyapunov import linear_part
+from rom.rollout.linear_lyapunov import linear_part
 from rom.rollout.robustness import AIMS, AROUND, ROUNDS, stays_from_around, worst_growth
 from rom.rollout.run import rollout
 from rom.rollout.trapping import certified_region

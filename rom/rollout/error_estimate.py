@@ -17,7 +17,7 @@ from rom.data.trajectory import pairs, segments
 from rom.rollout.bounds import ROUNDING, Bound, certified_bound
 from rom.rollout.certificate import Certificate, lift_of
 from rom.rollout.evidence import inputs_leave
-from rom.rollout.lyapunov import linear_part
+from rom.rollout.linear_lyapunov import linear_part
 from rom.rollout.result import Rollout
 from rom.rollout.run import rollout
 

@@ -13,8 +13,10 @@ from rom.base import Dynamics, FullModel
 from rom.data.trajectory import EVEN_RTOL
 from rom.rollout.compare import LONG_RUN, Comparison
 from rom.rollout.full_equation import full_equation
+from rom.rollout.growth_rates import Lyapunov
+from rom.rollout.linear_lyapunov import linear_lyapunov, linear_part
 from rom.rollout.lyapunov import FEWEST_TIMES as LEAST
-from rom.rollout.lyapunov import Lyapunov, flow_lyapunov, linear_lyapunov, linear_part, lyapunov
+from rom.rollout.lyapunov import flow_lyapunov, lyapunov
 from rom.rollout.result import Status
 from rom.rollout.run import rollout
 

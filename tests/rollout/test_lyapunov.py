@@ -11,7 +11,9 @@ from scipy.integrate import solve_ivp
 import rom
 from rom.base import Dynamics
 from rom.dynamics import DiscreteSINDy, PolynomialLibrary, SINDy
-from rom.rollout.lyapunov import flow_lyapunov, kaplan_yorke, linear_lyapunov, lyapunov
+from rom.rollout.growth_rates import kaplan_yorke
+from rom.rollout.linear_lyapunov import linear_lyapunov
+from rom.rollout.lyapunov import flow_lyapunov, lyapunov
 from rom.rollout.result import Status
 from rom.rollout.trapping import certified_region
 
