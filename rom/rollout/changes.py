@@ -17,7 +17,7 @@ from rom.base import Dynamics
 from rom.rollout.bootstrap import skill_interval
 from rom.rollout.coordinates import MOST_NAMED, ROUNDING, by_variance, more, named, percent
 from rom.rollout.free_runs import FreeRun
-from rom.rollout.statistics import GROUPS, LEVEL
+from rom.rollout.sampling_error import GROUPS, LEVEL
 from rom.rollout.words import all_of
 
 if TYPE_CHECKING:

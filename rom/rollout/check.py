@@ -28,7 +28,7 @@ from rom.rollout.truths import held_out, simulated
 from rom.rollout.verdict import reasons_of, verdict_of
 
 if TYPE_CHECKING:
-    from rom.rollout.thorough import Invariants
+    from rom.rollout.invariants import Invariants
 
 
 def check(

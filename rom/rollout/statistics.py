@@ -13,32 +13,29 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 
 from rom.rollout.features import (
     BINS,
     JOINT_BINS,
     STATISTICS,
     Frame,
-    Statistic,
     autocorrelation,
     frame_of,
     frequencies,
 )
+from rom.rollout.sampling_error import (
+    GROUPS,
+    LEVEL,
+    between,
+    blocks_of,
+    enlarged,
+    grouped,
+    halves_of,
+    mean_of,
+)
 
 Array = NDArray[np.float64]
 
-# The truth is cut into this many blocks, or more where its stretches are short, of this many rows
-# at least.
-BLOCKS, SHORTEST = 20, 8
-# More blocks than this are put together in groups, which are divided in halves this many times.
-GROUPS, HALVINGS = 40, 400
-# Numbers of the features of halves that are held at a time.
-AT_A_TIME = 2**20
-# The probability that all statistics of a model that is as the truth are within sampling error.
-LEVEL = 0.95
-# The correlation of neighbouring blocks beyond which nothing can be said of their mean.
-MOST_SHARED = 0.9
 # A statistic counts as kept up to this distance, or up to what comes by chance.
 TOLERANCE = 0.1
 # Two records of the truth that come out this far apart are too short to tell.
@@ -162,7 +159,7 @@ def compare_statistics(
         raise ValueError(
             f"dt must be positive and tolerance not negative, but they are {dt} and {tolerance}."
         )
-    ours, theirs, ended = _blocks(truth, model)
+    ours, theirs, ended = blocks_of(truth, model)
     with np.errstate(over="ignore", invalid="ignore"):
         frame = frame_of(ours, dt)
     if not frame.std.any():
@@ -170,142 +167,20 @@ def compare_statistics(
     if not np.isfinite(frame.std).all():
         raise ValueError(f"The truth's variance must be finite, but it is {frame.std**2}.")
     made = {k: s for k, s in STATISTICS.items() if k != "joint_histogram" or len(frame.pairs)}
-    halves = _halves(min(len(ours), GROUPS), random_state)
+    halves = halves_of(min(len(ours), GROUPS), random_state)
     level = 1 - (1 - LEVEL) / len(made)
     lengths = np.sqrt(1 + len(ours) / len(theirs)) / 2
     mean, distance, error = {}, [], []
     with np.errstate(over="ignore", invalid="ignore"):  # states of a bad model may overflow
         for name, statistic in made.items():
-            groups, sizes = _grouped(statistic, ours, frame)
+            groups, sizes = grouped(statistic, ours, frame)
             true = np.average(groups, axis=0, weights=sizes)
-            of_model = np.full_like(true, np.nan) if ended else _mean(statistic, theirs, frame)
+            of_model = np.full_like(true, np.nan) if ended else mean_of(statistic, theirs, frame)
             mean[name] = of_model, true
             distance.append(float(statistic.distance(*mean[name], frame)))
-            chance = np.quantile(_between(statistic, groups, halves, frame), level, method="higher")
-            error.append(float(lengths * _enlarged(groups, level) * chance))
+            chance = np.quantile(between(statistic, groups, halves, frame), level, method="higher")
+            error.append(float(lengths * enlarged(groups, level) * chance))
         return _statistics(mean, distance, error, tolerance, frame, ours.shape[1])
-
-
-def invariant_drift(values: ArrayLike) -> Array:
-    """The largest change of invariants along rollouts, by lead time.
-
-    Parameters
-    ----------
-    values : array_like, shape (n_start, n_lead, n_invariant)
-        What should not change along the lead times; NaN after the end of a rollout.
-
-    Returns
-    -------
-    ndarray, shape (n_invariant, n_lead)
-        Over the largest size of each invariant at the starts, or as it is where that is 0. The
-        largest of the rollouts that still run; NaN where none does.
-
-    Raises
-    ------
-    ValueError
-        If `values` is not (n_start, n_lead, n_invariant), or not finite at the starts.
-
-    Examples
-    --------
-    >>> invariant_drift([[[2.0], [2.5], [2.0]], [[1.0], [0.0], [float("nan")]]])
-    array([[0. , 0.5, 0. ]])
-    """
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 3 or not values.size:
-        raise ValueError(
-            f"values must be (n_start, n_lead, n_invariant), but its shape is {values.shape}."
-        )
-    first = values[:, :1]
-    if not np.isfinite(first).all():
-        raise ValueError(f"The invariants must be finite at the starts, but they are {first}.")
-    size = np.abs(first).max(axis=(0, 1))
-    change = np.fmax.reduce(np.abs(values - first), axis=0)
-    return np.asarray((change / np.where(size > 0, size, 1.0)).T)
-
-
-def _blocks(truth: Sequence[ArrayLike], model: Sequence[ArrayLike]) -> tuple[Array, Array, bool]:
-    """Both as blocks (n_blocks, n_time, rank) of equally many rows, and whether the model ended."""
-    ours, theirs = (
-        [np.asarray(each, dtype=np.float64) for each in stretches] for stretches in (truth, model)
-    )
-    shapes = [each.shape for each in (*ours, *theirs)]
-    if not ours or not theirs or {(len(s), *s[1:]) for s in shapes} != {(2, shapes[0][-1])}:
-        raise ValueError(
-            f"truth and model must be stretches of states, each (n_time, rank), but of the truth "
-            f"came shapes {shapes[: len(ours)]} and of the model {shapes[len(ours) :]}."
-        )
-    if not all(np.isfinite(each).all() for each in ours):
-        raise ValueError("The truth must be finite.")
-    lengths = [len(each) for each in ours]
-    length = int(min(np.median(lengths), sum(lengths) // BLOCKS))
-    if length < SHORTEST:
-        raise ValueError(
-            f"Statistics take {BLOCKS} blocks of {SHORTEST} rows or more of the truth, but it has "
-            f"{sum(lengths)} rows, {np.median(lengths):g} in the median stretch."
-        )
-    if max(len(each) for each in theirs) < length:
-        raise ValueError(
-            f"The model's stretches must have {length} rows or more, as the truth's blocks, but "
-            f"the longest has {max(len(each) for each in theirs)}."
-        )
-    ended = not all(np.isfinite(each).all() for each in theirs)
-    return _cut(ours, length), _cut(theirs, length), ended
-
-
-def _cut(stretches: list[Array], length: int) -> Array:
-    """Blocks of `length` rows, none across the end of a stretch."""
-    whole = [each[: len(each) // length * length] for each in stretches]
-    return np.concatenate([each.reshape(-1, length, each.shape[1]) for each in whole])
-
-
-def _halves(n: int, random_state: int | np.random.RandomState | None) -> NDArray[np.bool_]:
-    """Which of `n` are in the first half, many times (HALVINGS, n)."""
-    rng = check_random_state(random_state)
-    return np.array([rng.permutation(n) < n // 2 for _ in range(HALVINGS)])
-
-
-def _between(statistic: Statistic, groups: Array, halves: NDArray[np.bool_], frame: Frame) -> Array:
-    """The distance of each half of the groups to the other."""
-    flat, shape = groups.reshape(len(groups), -1), (-1, *groups.shape[1:])
-
-    def means(parts: NDArray[np.bool_]) -> Array:
-        return np.asarray(parts / parts.sum(axis=1, keepdims=True) @ flat).reshape(shape)
-
-    n = max(1, AT_A_TIME // flat.shape[1])
-    some = [halves[i : i + n] for i in range(0, len(halves), n)]
-    return np.concatenate([statistic.distance(means(h), means(~h), frame) for h in some])
-
-
-def _enlarged(groups: Array, level: float) -> float:
-    """How much the few blocks, and what neighbours share, hide of the spread of a mean.
-
-    Of blocks that are an autoregression of order one with correlation r, the variance of the mean
-    is (1 + r) / (1 - r) times what it is for blocks that share nothing.
-    """
-    from scipy.stats import norm, t
-
-    n = len(groups)
-    few = t.isf((1 - level) / 2, n - 1) / norm.isf((1 - level) / 2)
-    away = (groups - groups.mean(axis=0)).reshape(n, -1)
-    away /= np.abs(away).max() or 1.0  # their squares may overflow
-    size = np.sum(away**2)
-    shared = np.sum(away[1:] * away[:-1]) / size + 1 / n if size > 0 else 0.0
-    r = min(max(float(shared), 0.0), MOST_SHARED)
-    return float(few * np.sqrt((1 + r) / (1 - r)))
-
-
-def _grouped(statistic: Statistic, blocks: Array, frame: Frame) -> tuple[Array, list[int]]:
-    """Mean features of groups of neighbouring blocks, and how many blocks each has."""
-    parts = np.array_split(blocks, min(len(blocks), GROUPS))
-    return (
-        np.stack([statistic.features(part, frame).mean(axis=0) for part in parts]),
-        [len(part) for part in parts],
-    )
-
-
-def _mean(statistic: Statistic, blocks: Array, frame: Frame) -> Array:
-    groups, sizes = _grouped(statistic, blocks, frame)
-    return np.asarray(np.average(groups, axis=0, weights=sizes))
 
 
 def _statistics(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +23,14 @@ from rom.rollout.divergence import (
 from rom.rollout.evidence import with_drift, with_intervals
 from rom.rollout.exponents import with_exponents
 from rom.rollout.free_runs import FreeRun, free_runs, with_free_runs
-from rom.rollout.statistics import TOLERANCE, Statistics, compare_statistics, invariant_drift
+from rom.rollout.invariants import Invariants, with_invariants
+from rom.rollout.statistics import TOLERANCE, Statistics, compare_statistics
 from rom.rollout.truths import Truth, full_run
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Array = NDArray[np.float64]
-Invariants = Mapping[str, Callable[[Any], Any]]
 
 # The long run of the full model is left out where it would take longer than this, in seconds.
 PATIENCE = 10.0
@@ -138,46 +138,3 @@ def _step(times: Sequence[Array]) -> float:
     pieces = [slice(int(a), int(b)) for a, b in pairwise(edges)]
     name = "A comparison of statistics"
     return even_step(np.concatenate(times), pieces, needed_by=name, otherwise="")
-
-
-def with_invariants(
-    data: xr.Dataset, model: Any, comparisons: Sequence[Comparison], invariants: Invariants
-) -> xr.Dataset:
-    """Add how far functions of the state, which should stay, drift along rollouts and truth."""
-    found = list(invariants.items())
-
-    def drift(states: Sequence[Array]) -> tuple[tuple[str, str], Array]:
-        values = [
-            [
-                _values(name, function, physical(model, z, c.run.t), len(z))
-                for name, function in found
-            ]
-            for z, c in zip(states, comparisons, strict=True)
-        ]
-        return ("invariant", "lead"), invariant_drift(np.moveaxis(np.array(values), 1, 2))
-
-    return data.assign(
-        invariant_drift=drift([c.run.z for c in comparisons]),
-        invariant_drift_truth=drift([c.truth for c in comparisons]),
-    ).assign_coords(invariant=list(invariants))
-
-
-def _values(name: str, function: Callable[[Any], Any], states: Any, n_time: int) -> Array:
-    values = np.asarray(function(states), dtype=np.float64)
-    if values.shape != (n_time,):
-        raise ValueError(
-            f"The invariant {name!r} must give one number per state, ({n_time},), but its shape "
-            f"is {values.shape}."
-        )
-    return values
-
-
-def physical(model: Any, z: Array, t: Array) -> Any:
-    """States of latent coordinates in the units of the data, as :meth:`rom.ROM.decode`."""
-    axis = model.time_axis_
-    if axis is None or axis.unit == "steps":
-        return model.decode(z)
-    import xarray as xr
-
-    latent = xr.DataArray(z, {axis.dim: axis.to_times(t)}, (axis.dim, "mode"))
-    return model.decode(latent)

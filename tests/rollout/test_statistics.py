@@ -8,7 +8,9 @@ from scipy.signal import lfilter, welch
 from scipy.stats import binom, norm
 
 from rom.rollout import features
-from rom.rollout.statistics import BLOCKS, compare_statistics, invariant_drift
+from rom.rollout.invariants import invariant_drift
+from rom.rollout.sampling_error import BLOCKS
+from rom.rollout.statistics import compare_statistics
 
 NAMES = ("moments", "histogram", "joint_histogram", "spectrum", "autocorrelation", "energy")
 
