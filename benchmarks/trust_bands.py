@@ -60,8 +60,8 @@ from rom.dynamics import NVAR, PolynomialLibrary, SINDy, TrappingSINDy, delays, 
 from rom.dynamics.library import monomials
 from rom.fom import Lorenz96
 from rom.rollout.adaptive import adaptive_thresholds
+from rom.rollout.bands import RATE
 from rom.rollout.coverage import coverage
-from rom.rollout.evidence import RATE
 from rom.rollout.intervals import conformal_band, in_band, simultaneous_score
 from rom.rollout.seasonal import SeasonalLinear, seasonal_forecast, seasonal_linear
 

@@ -16,11 +16,12 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from rom.base import FullModel
+from rom.rollout.bands import with_bands, with_cell_bands
 from rom.rollout.baselines import Climate
 from rom.rollout.cells import cell_errors, some_cells
 from rom.rollout.compare import compare
 from rom.rollout.coordinates import with_coordinates
-from rom.rollout.evidence import with_bands, with_cell_bands, with_cost, with_range
+from rom.rollout.evidence import with_cost, with_range
 from rom.rollout.pictures import thinned, with_pictures
 from rom.rollout.stability import StabilityReport
 from rom.rollout.summary import summarise

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rom.base import FullModel
 from rom.data.trajectory import even_step
+from rom.rollout.bands import with_drift
 from rom.rollout.changes import with_changes
 from rom.rollout.compare import LONG_RUN, Comparison
 from rom.rollout.divergence import (
@@ -20,7 +21,7 @@ from rom.rollout.divergence import (
     with_scores,
     with_starts_around,
 )
-from rom.rollout.evidence import with_drift, with_intervals
+from rom.rollout.evidence import with_intervals
 from rom.rollout.exponents import with_exponents
 from rom.rollout.free_runs import FreeRun, free_runs, with_free_runs
 from rom.rollout.invariants import Invariants, with_invariants
