@@ -59,7 +59,7 @@ from rom.data.times import phase
 from rom.dynamics import NVAR, PolynomialLibrary, SINDy, TrappingSINDy, delays, season
 from rom.dynamics.library import monomials
 from rom.fom import Lorenz96
-from rom.rollout.adaptive import adaptive_thresholds
+from rom.rollout.adaptive import adaptive_thresholds, delay_of
 from rom.rollout.bands import RATE
 from rom.rollout.coverage import coverage
 from rom.rollout.intervals import conformal_band, in_band, simultaneous_score
@@ -328,12 +328,6 @@ def later(error: Array, block: Rows, first: Rows) -> tuple[Tested, Tested]:
     followed = float(np.median(np.maximum(found.threshold, 0))) * float(band.scale.mean())
     own = block[~early]
     return Tested(fixed, own, float(band.radius.mean())), Tested(found.covered, own, followed)
-
-
-def delay_of(first: Rows, n_lead: int) -> int:
-    """How many more rollouts start before the outcome of one is known, at most."""
-    known = np.searchsorted(first, first + n_lead)
-    return int((known - np.arange(len(first))).max()) - 1
 
 
 def measure(cases: Sequence[Case]) -> dict[str, Tested]:

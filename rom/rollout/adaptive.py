@@ -96,6 +96,31 @@ def adaptive_thresholds(
     return Adaptive(threshold, scores <= threshold, alphas)
 
 
+def delay_of(start: ArrayLike, span: float) -> int:
+    """How many later starts come before the outcome of one is known, at most.
+
+    Parameters
+    ----------
+    start : array_like, shape (n_start,)
+        Times of the starts, in order.
+    span : float
+        How long a rollout is, in time.
+
+    Returns
+    -------
+    int
+        The `delay` of :func:`adaptive_thresholds`.
+
+    Examples
+    --------
+    >>> delay_of([0, 1, 2, 3, 6], span=2.5)
+    2
+    """
+    times = np.asarray(start, dtype=np.float64)
+    known = np.searchsorted(times, times + span * (1 - 1e-9))  # the first start after each outcome
+    return int((known - np.arange(len(times))).max()) - 1
+
+
 def _quantile(known: Array, alpha: float) -> float:
     """The quantile of level 1 - α of scores and one more at infinity; past the ends, the ends."""
     if alpha >= 1:

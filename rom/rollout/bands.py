@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rom.rollout.adaptive import adaptive_thresholds
+from rom.rollout.adaptive import adaptive_thresholds, delay_of
 from rom.rollout.cells import Cells
 from rom.rollout.compare import Comparison
 from rom.rollout.horizon import blocks, fewest_apart
@@ -77,9 +77,7 @@ def with_drift(data: xr.Dataset, comparisons: Sequence[Comparison]) -> xr.Datase
     error, block = _errors(data, comparisons)
     level = data.attrs["level"]
     band, _, n = calibrated_band(error, level=level, block=block)
-    known = np.searchsorted(times, times + span * (1 - 1e-9))  # the first start after each outcome
-    delay = int((known - np.arange(len(times)))[n:].max()) - 1
-    score = simultaneous_score(error[n:], band.scale)
+    score, delay = simultaneous_score(error[n:], band.scale), delay_of(times[n:], span)
     adapted = adaptive_thresholds(score, band.score, level=level, rate=RATE, delay=delay)
     held = np.stack([in_band(error[n:], band.radius), adapted.covered])
     so_far = np.cumsum(held, axis=1) / np.arange(1, len(score) + 1)
