@@ -61,19 +61,10 @@ def summarise(
     lead = np.stack([c.lead for c in comparisons])
     error = np.sqrt(square["error"]) / scale
     time, exceeded = valid_time(error, lead, tolerance)
-
-    def held(errors: Array) -> float:
-        return reliable_time(holding_time(errors, lead, tolerance), level)
-
-    def apart(span: float) -> int:
-        return int(blocks(starts, stretches, span)[-1]) + 1
-
-    # A level is stated only as far as enough of the rollouts are independent.
-    starts, stretches = ([getattr(c, name) for c in comparisons] for name in ("start", "stretch"))
-    longest = longest_apart(starts, stretches, fewest_apart(level))
-    farthest = lead.max(where=lead <= longest * (1 + 1e-9), initial=0.0)
-    n_apart = apart(min(held(error), longest)) if longest >= 0 else 0
-    reliable = reliable_time(holding_time(error, lead, tolerance), level, n_apart)
+    holding = {
+        name: holding_time(np.sqrt(square[name]) / scale, lead, tolerance)
+        for name in ("error", *baselines)
+    }
     correlation = np.stack([c.anomaly_correlation for c in comparisons])
     variability = skill_score(mean["variability"], mean["climatology"])
     runs = [c.run for c in comparisons]
@@ -94,7 +85,7 @@ def summarise(
             ),
             "baseline_reliable_time": (
                 "baseline",
-                [held(np.sqrt(square[name]) / scale) for name in baselines],
+                [reliable_time(holding[name], level) for name in baselines],
                 {"units": unit},
             ),
             "anomaly_correlation": ("lead", correlation.mean(axis=0)),
@@ -118,20 +109,42 @@ def summarise(
             # On uneven times, those of the starts differ: these are their means.
             "lead": ("lead", lead.mean(axis=0), {"units": unit, "long_name": "lead time"}),
             "baseline": baselines,
-            "start_time": ("start", starts, {"units": unit}),
+            "start_time": ("start", [c.start for c in comparisons], {"units": unit}),
         },
     )
     return data.assign_attrs(
         tolerance=float(tolerance),
         level=float(level),
-        held_time=held(error),
-        held_apart=apart(held(error)),
-        reliable_time=float(np.minimum(reliable, farthest)),
+        **_reliability(comparisons, holding["error"], lead, level),
         scale=scale,
         bound=runs[0].bound,
         inputs=_kind_of_inputs(comparisons),
         time_unit=unit,
     )
+
+
+def _reliability(
+    comparisons: Sequence[Comparison], holding: Array, lead: Array, level: float
+) -> dict[str, float]:
+    """To which time forecasts held, of how many independent starts, and to which they will.
+
+    That level is stated only as far as enough of the rollouts are independent.
+    """
+    starts, stretches = ([getattr(c, name) for c in comparisons] for name in ("start", "stretch"))
+
+    def apart(span: float) -> int:
+        return int(blocks(starts, stretches, span)[-1]) + 1
+
+    held = reliable_time(holding, level)
+    longest = longest_apart(starts, stretches, fewest_apart(level))
+    farthest = lead.max(where=lead <= longest * (1 + 1e-9), initial=0.0)
+    n_apart = apart(min(held, longest)) if longest >= 0 else 0
+    reliable = reliable_time(holding, level, n_apart)
+    return {
+        "held_time": held,
+        "held_apart": apart(held),
+        "reliable_time": float(np.minimum(reliable, farthest)),
+    }
 
 
 def _kind_of_inputs(comparisons: Sequence[Comparison]) -> str:
