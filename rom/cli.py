@@ -76,71 +76,89 @@ def _parser() -> argparse.ArgumentParser:
         prog="rom", description="Reduced-order models of snapshot data: fit, roll out, check."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
+    _demo_arguments(
+        commands.add_parser("demo", help="the main job on a cylinder wake, start to end")
+    )
+    _fit_arguments(commands.add_parser("fit", help="fit a reduced model to snapshots"))
+    _rollout_arguments(commands.add_parser("rollout", help="run a model from a state in a file"))
+    words = "check rollouts against held-out data, of one model or of several"
+    _check_arguments(commands.add_parser("check", help=words))
+    _info_arguments(
+        commands.add_parser("info", help="equations, spectrum and training range of a model")
+    )
+    return parser
 
-    demo = commands.add_parser("demo", help="the main job on a cylinder wake, start to end")
-    demo.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR")
-    demo.set_defaults(command=_demo)
 
-    fit = commands.add_parser("fit", help="fit a reduced model to snapshots")
-    fit.add_argument("data", nargs="+", metavar="DATA", help="NetCDF files or a Zarr store")
-    fit.add_argument("--var", metavar="V[,V]", help="variables (default: the only one)")
-    size = fit.add_mutually_exclusive_group()
+def _demo_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR")
+    command.set_defaults(command=_demo)
+
+
+def _fit_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("data", nargs="+", metavar="DATA", help="NetCDF files or a Zarr store")
+    command.add_argument("--var", metavar="V[,V]", help="variables (default: the only one)")
+    size = command.add_mutually_exclusive_group()
     size.add_argument("--rank", type=int, metavar="R", help="number of modes")
     size.add_argument("--energy", type=float, metavar="E", help="fraction of the energy to keep")
-    fit.add_argument(
+    command.add_argument(
         "--dynamics",
         choices=["sindy", "opinf", "dmd", "neural-ode"],
         default="dmd",
         help="kind of latent model (default: dmd)",
     )
-    fit.add_argument(
+    command.add_argument(
         "--n-delays", type=int, default=1, metavar="N", help="snapshots in a latent state"
     )
-    fit.add_argument("--train-until", metavar="T", help="use snapshots up to this time only")
-    fit.add_argument("--climatology", choices=["month", "day"], help="model anomalies from it")
-    fit.add_argument("--area-weights", action="store_true", help="weight cells by sqrt(cos(lat))")
-    _add_inputs(fit, "variables along time alone that drive the model (default: none)")
-    fit.add_argument("-o", "--output", required=True, type=Path, metavar="MODEL")
-    fit.set_defaults(command=_fit)
-
-    run = commands.add_parser("rollout", help="run a model from a state in a file")
-    run.add_argument("model", type=Path)
-    run.add_argument("--from", dest="data", nargs="+", required=True, metavar="DATA")
-    run.add_argument("--at", metavar="T", help="time of the starting state (default: the last)")
-    run.add_argument("--steps", type=int, required=True, metavar="N", help="sampling steps to run")
-    _add_inputs(run, "its inputs (default: those it was fitted with)")
-    run.add_argument("-o", "--output", required=True, type=Path, metavar="FORECAST")
-    run.set_defaults(command=_rollout)
-
-    check = commands.add_parser(
-        "check",
-        help="check rollouts against held-out data, of one model or of several",
-        usage="rom check [-h] [--horizon T] [--n-starts N] [--quick] [--json F] [--html F]\n"
-        "                 [--inputs NAME[,NAME]] [--inputs-from FILE]\n"
-        "                 MODEL [MODEL ...] DATA [DATA ...]",
+    command.add_argument("--train-until", metavar="T", help="use snapshots up to this time only")
+    command.add_argument("--climatology", choices=["month", "day"], help="model anomalies from it")
+    command.add_argument(
+        "--area-weights", action="store_true", help="weight cells by sqrt(cos(lat))"
     )
-    check.add_argument("files", nargs="+", metavar="FILE", help="models, and then data")
-    check.add_argument(
+    _add_inputs(command, "variables along time alone that drive the model (default: none)")
+    command.add_argument("-o", "--output", required=True, type=Path, metavar="MODEL")
+    command.set_defaults(command=_fit)
+
+
+def _rollout_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", type=Path)
+    command.add_argument("--from", dest="data", nargs="+", required=True, metavar="DATA")
+    command.add_argument("--at", metavar="T", help="time of the starting state (default: the last)")
+    command.add_argument(
+        "--steps", type=int, required=True, metavar="N", help="sampling steps to run"
+    )
+    _add_inputs(command, "its inputs (default: those it was fitted with)")
+    command.add_argument("-o", "--output", required=True, type=Path, metavar="FORECAST")
+    command.set_defaults(command=_rollout)
+
+
+def _check_arguments(command: argparse.ArgumentParser) -> None:
+    command.usage = (
+        "rom check [-h] [--horizon T] [--n-starts N] [--quick] [--json F] [--html F]\n"
+        "                 [--inputs NAME[,NAME]] [--inputs-from FILE]\n"
+        "                 MODEL [MODEL ...] DATA [DATA ...]"
+    )
+    command.add_argument("files", nargs="+", metavar="FILE", help="models, and then data")
+    command.add_argument(
         "--horizon",
         type=float,
         metavar="T",
         help="how far each rollout runs, in the model's unit of time (default: half of the data)",
     )
-    check.add_argument(
+    command.add_argument(
         "--n-starts", type=int, default=20, metavar="N", help="the most rollouts (default: 20)"
     )
-    check.add_argument(
+    command.add_argument(
         "--quick", action="store_true", help="errors, skill and cost only, no long-run statistics"
     )
-    _add_inputs(check, "their inputs (default: those they were fitted with)")
-    check.add_argument("--json", type=Path, metavar="F", help="write the report as JSON")
-    check.add_argument("--html", type=Path, metavar="F", help="write the report as one HTML page")
-    check.set_defaults(command=_check)
+    _add_inputs(command, "their inputs (default: those they were fitted with)")
+    command.add_argument("--json", type=Path, metavar="F", help="write the report as JSON")
+    command.add_argument("--html", type=Path, metavar="F", help="write the report as one HTML page")
+    command.set_defaults(command=_check)
 
-    info = commands.add_parser("info", help="equations, spectrum and training range of a model")
-    info.add_argument("model", type=Path)
-    info.set_defaults(command=_info)
-    return parser
+
+def _info_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", type=Path)
+    command.set_defaults(command=_info)
 
 
 def _add_inputs(command: argparse.ArgumentParser, words: str) -> None:
