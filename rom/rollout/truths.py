@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -186,27 +187,36 @@ def held_out(
     horizon = float(np.median(spans) / 2 if horizon is None else horizon)
     if not 0 < horizon < np.inf:
         raise ValueError(f"horizon must be positive and finite, but it is {horizon:g}.")
-
-    def parts(slices: list[slice]) -> Iterator[Truth]:
-        for s in slices:
-            before = np.asarray(rows[s.start - past : s.start]) if past else None
-            i, piece = next(
-                (i, piece) for i, piece in enumerate(pieces) if piece.start <= s.start < piece.stop
-            )
-            inputs, known = None, None
-            if u is not None:
-                inputs, known = u[s], (times[piece], u[piece], s.stop - piece.start)
-            states = np.asarray(rows[s])
-            yield Truth(times[s], inputs, states, known=known, before=before, stretch=i)
-
     axis = model.time_axis_
     unit = "" if axis is None or axis.unit == "1" else axis.unit
+    parts = partial(_parts, rows, times, u, pieces, past)
     by_length = sorted(pieces, key=lambda piece: piece.start - piece.stop)
     return Truths(
         parts(windows(times, pieces, horizon, n_starts, unit, thin=u is None)),
         parts([piece for piece in by_length[:n_starts] if piece.stop - piece.start > 1]),
         n_short + int(np.sum(spans < horizon * (1 - 1e-9))),
     )
+
+
+def _parts(
+    rows: Any,
+    times: Array,
+    u: Array | None,
+    pieces: list[slice],
+    past: int,
+    slices: list[slice],
+) -> Iterator[Truth]:
+    """What `slices` of the rows hold, each inside one of `pieces`, with so many `past` rows."""
+    for s in slices:
+        before = np.asarray(rows[s.start - past : s.start]) if past else None
+        i, piece = next(
+            (i, piece) for i, piece in enumerate(pieces) if piece.start <= s.start < piece.stop
+        )
+        inputs, known = None, None
+        if u is not None:
+            inputs, known = u[s], (times[piece], u[piece], s.stop - piece.start)
+        states = np.asarray(rows[s])
+        yield Truth(times[s], inputs, states, known=known, before=before, stretch=i)
 
 
 def step_of(model: Any) -> float:
