@@ -144,6 +144,7 @@ class ROM(BaseEstimator):
     @property
     def states_per_row(self) -> int:
         """Snapshots that a latent state of the fitted model holds, the newest first."""
+        check_is_fitted(self)
         return int(self.latent_.shape[1] // self.compressor_.rank_)
 
     def fit(

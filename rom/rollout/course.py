@@ -107,7 +107,10 @@ def untested(data: xr.Dataset) -> list[str]:
     n = data.attrs["n_untested"]
     if not n:
         return []
-    return [f"Stretches of the reference shorter than the horizon, and so not tested: {n}."]
+    return [
+        "Stretches of the reference shorter than the horizon, or with too few times in it, and so "
+        f"not tested: {n}."
+    ]
 
 
 def unequal(data: xr.Dataset) -> list[str]:

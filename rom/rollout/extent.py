@@ -186,7 +186,7 @@ def _of_few_faces(Z: Array) -> ConvexHull:
 def _products(away: Array, normals: Array) -> Iterator[Array]:
     """Of states (n_time, rank) with all faces, some states at a time."""
     rows = max(1, PART // len(normals))
-    return (away[i : i + rows] @ normals.T for i in range(0, len(away), rows))
+    return (away[i : i + rows] @ normals.T for i in range(0, max(1, len(away)), rows))
 
 
 def _ellipsoid(Z: Array) -> Extent:

@@ -21,6 +21,8 @@ Array = NDArray[np.float64]
 BINS, JOINT_BINS = 30, 12
 # Joint histograms are made of pairs among this many coordinates, those of largest variance.
 LEADING = 4
+# A coordinate that changes by this part of its size or less is constant, but for rounding.
+ROUNDING = 1e-12
 
 
 class Frame(NamedTuple):
@@ -58,8 +60,10 @@ def frame_of(blocks: Array, dt: float) -> Frame:
     """The frame that the blocks (n_blocks, n_time, rank) of the truth set."""
     axes = (0, 1)
     low, high = blocks.min(axes), blocks.max(axes)
+    changes = high - low > ROUNDING * np.maximum(np.abs(low), np.abs(high))
     half = (high - low) / (2 * (BINS - 1))
-    return Frame(blocks.mean(axes), blocks.std(axes), low - half, high + half, dt)
+    std = np.where(changes, blocks.std(axes), 0.0)
+    return Frame(blocks.mean(axes), std, low - half, high + half, dt)
 
 
 def moments(blocks: Array, frame: Frame) -> Array:

@@ -57,7 +57,7 @@ class Truths(NamedTuple):
     stretches: Iterator[Truth]
     """Whole stretches of continuous sampling; none for a full model, whose runs are whole."""
     n_untested: int
-    """Stretches that are too short to be compared."""
+    """Stretches that are too short, or have too few times, to be compared."""
     rival: Rival | None = None
     """The coarse full model."""
 
@@ -189,12 +189,15 @@ def held_out(
         raise ValueError(f"horizon must be positive and finite, but it is {horizon:g}.")
     axis = model.time_axis_
     unit = "" if axis is None or axis.unit == "1" else axis.unit
+    # Inputs and histories are known at the record's own times, and maps go by their step.
+    thin = u is None and not past and model.dynamics_.time == "continuous"
+    chosen, n_sparse = windows(times, pieces, horizon, n_starts, unit, thin)
     parts = partial(_parts, rows, times, u, pieces, past)
     by_length = sorted(pieces, key=lambda piece: piece.start - piece.stop)
     return Truths(
-        parts(windows(times, pieces, horizon, n_starts, unit, thin=u is None)),
+        parts(chosen),
         parts([piece for piece in by_length[:n_starts] if piece.stop - piece.start > 1]),
-        n_short + int(np.sum(spans < horizon * (1 - 1e-9))),
+        n_short + int(np.sum(spans < horizon * (1 - 1e-9))) + n_sparse,
     )
 
 
@@ -227,12 +230,13 @@ def step_of(model: Any) -> float:
 
 def windows(
     t: Array, pieces: list[slice], horizon: float, n_starts: int, unit: str = "", thin: bool = True
-) -> list[slice]:
+) -> tuple[list[slice], int]:
     """Equally many rows from each of some evenly spaced starts, each inside one of `pieces`.
 
     On uneven times, starts with less than half of the usual number of rows within the horizon are
-    passed over. Those with twice as many as others, or more, give every second row and so on, if
-    they may be made `thin`, so that all come near to the horizon: with inputs they may not.
+    passed over; second comes how many of the pieces are so altogether. Starts with twice as many
+    rows as others, or more, give every second row and so on, if they may be made `thin`, so that
+    all come near to the horizon.
     """
     slack = 1e-9 * max(1.0, abs(horizon))
     ends = np.full(len(t), -1)
@@ -252,14 +256,15 @@ def windows(
             f"No start has two rows or more within horizon = {f'{horizon:g} {unit}'.rstrip()}: the "
             f"{which} of continuous sampling is {f'{longest:g} {unit}'.rstrip()} long."
         )
-    usual = np.median(counts[candidates])
-    chosen = evenly(candidates[counts[candidates] >= usual / 2], n_starts)
+    each = [found for piece in pieces if len(found := counts[piece][counts[piece] >= 2])]
+    fewest = np.median([np.median(found) for found in each]) / 2
+    chosen = evenly(candidates[counts[candidates] >= fewest], n_starts)
     n_steps = int(counts[chosen].min()) - 1
     steps = (counts[chosen] - 1) // n_steps if thin else np.ones_like(chosen)
     return [
         slice(int(row), int(row + n_steps * step) + 1, int(step))
         for row, step in zip(chosen, steps, strict=True)
-    ]
+    ], int(sum(found.max() < fewest for found in each))
 
 
 def evenly(rows: NDArray[np.intp], n: int) -> NDArray[np.intp]:

@@ -312,10 +312,11 @@ def test_a_full_model_takes_given_starts(modes):
 def test_windows_stay_inside_their_stretch():
     t = np.r_[0.0:10.0, 50.0:56.0, 100.0:120.0]
     pieces = [slice(0, 10), slice(10, 16), slice(16, 36)]
-    found = windows(t, pieces, 7.0, 100)
+    found, n_sparse = windows(t, pieces, 7.0, 100)
+    assert n_sparse == 0
     assert {w.stop - w.start for w in found} == {8}
     assert [w.start for w in found] == [0, 1, 2, *range(16, 29)]
-    assert len(windows(t, pieces, 7.0, 5)) == 5
+    assert len(windows(t, pieces, 7.0, 5)[0]) == 5
     with pytest.raises(ValueError, match=r"horizon = 20.*3 stretches.*19 long"):
         windows(t, pieces, 20.0, 5)
     with pytest.raises(ValueError, match=r"horizon = 20 days: .* is 19 days long"):

@@ -160,3 +160,8 @@ def test_bad_states_are_refused(states, message):
         extent(states)
     with pytest.raises(ValueError, match="shape"):
         extent(np.eye(3)).size(np.ones(3))
+
+
+def test_no_states_have_no_sizes():
+    within = extent(np.random.default_rng(0).normal(size=(50, 2)))
+    assert within.size(np.empty((0, 2))).shape == (0,)

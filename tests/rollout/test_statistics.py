@@ -136,6 +136,15 @@ def test_states_that_settle_at_the_end_of_their_range_share_a_bin():
     assert by_name(found, found.distance)["histogram"] < 0.01
 
 
+def test_rounding_of_a_constant_coordinate_is_no_change(record):
+    constant = np.full((len(record), 1), 3.7)
+    found = compare_statistics(
+        [np.hstack([record, constant + 4e-14])], [np.hstack([record, constant])], 0.1
+    )
+    assert found.pairs.tolist() == [[0, 1]]
+    assert found.kept.all()
+
+
 def test_joint_histograms_are_shares_of_numpy(record):
     states = np.column_stack([record, record.sum(axis=1), record[:, 0] - 2 * record[:, 1]])
     found = compare_statistics([states + 100], [states], 0.1)

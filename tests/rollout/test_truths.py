@@ -34,6 +34,7 @@ def test_a_stretch_of_few_times_does_not_cut_the_others_short(fast_clock):
     # |e^{0.3 it} - 1| = 2 sin(0.15 t) passes 0.4 at t = 1.34.
     assert 1.2 - 1e-9 <= report.reliable_time <= 1.4
     assert "uneven" not in str(report)
+    assert "too few times in it, and so not tested: 1." in str(report)
 
 
 def test_levels_hold_for_the_starts_that_were_followed_so_far(fast_clock):
@@ -52,11 +53,29 @@ def test_windows_take_every_so_many_rows_but_not_of_inputs():
     t = np.concatenate([np.arange(0, 50, 0.5), 100 + np.arange(0, 50, 1.0)])
     pieces = [slice(0, 100), slice(100, 150)]
     for thin, steps in ((True, {1, 2}), (False, {1})):
-        found = windows(t, pieces, 10.0, 30, thin=thin)
+        found, n_sparse = windows(t, pieces, 10.0, 30, thin=thin)
+        assert n_sparse == 0
         assert {s.step for s in found} == steps
         assert {len(t[s]) for s in found} == {11}
         assert all(t[s][-1] - t[s][0] <= 10.0 for s in found)
         assert all((s.start < 100) == (s.stop <= 100) for s in found)
+
+
+def test_a_stretch_of_many_times_does_not_push_the_others_out():
+    t, labels = stretches([1.0] * 20 + [0.05], [12.0] * 20 + [20.0])
+    ends = np.append(np.flatnonzero(np.diff(labels)) + 1, len(t))
+    pieces = [slice(*ends_) for ends_ in zip([0, *ends[:-1]], ends, strict=True)]
+    found, n_sparse = windows(t, pieces, 6.0, 30)
+    assert n_sparse == 0
+    assert len({labels[s.start] for s in found}) > 10
+    assert all(t[s][-1] - t[s][0] == pytest.approx(6.0) for s in found)
+
+
+def test_maps_go_by_their_step_whatever_rounding_says():
+    t = np.arange(0, 60, 0.1).astype(np.float32)
+    model = rom.ROM(rom.Identity(), rom.DMD()).fit(circle(t[:300]), t=t[:300])
+    report = rom.check(model, circle(t[300:]), t=t[300:], horizon=0.2, n_starts=20)
+    assert report.verdict.startswith("stable and accurate")
 
 
 def test_training_states_as_starts_are_neither_new_nor_independent():
@@ -69,6 +88,10 @@ def test_training_states_as_starts_are_neither_new_nor_independent():
     assert "checked on data that the model was fitted to" in report.verdict
     assert report.data.attrs["n_apart"] == 3  # 1.2 / 0.4
     assert "band_radius" not in report.data
+    again = rom.check(model, chaos, starts=X.values[:60:10], t=t[:41])
+    assert again.data.attrs["n_seen"] == 6
+    stronger = rom.check(model, rom.fom.Lorenz63(rho=40.0), t=t[:41])
+    assert stronger.data.attrs["n_seen"] == 0
     others = chaos.simulate(X.values[-1], np.arange(0, 40, 2.0)).values[1:]
     report = rom.check(model, chaos, starts=others, t=t[:41], thorough=True)
     assert report.data.attrs["n_seen"] == 0
