@@ -58,8 +58,9 @@ class StabilityReport:
     def stable(self) -> bool:
         """Whether every rollout stayed bounded, and did not grow, to ten times the horizon.
 
-        Nor in a thorough check beside the whole reference. What would grow later is not seen so: of
-        a linear model with an eigenvalue that grows the verdict then says "stable to ten horizons".
+        With inputs, as far as these are known. In a thorough check it must not grow beside the
+        whole reference, either. Growth after that is not seen; of a linear model with an eigenvalue
+        that grows the verdict says "stable to ten horizons".
         """
         return is_stable(self.data)
 
@@ -89,8 +90,9 @@ class StabilityReport:
         """Whether nothing speaks against the model for starts like the tested, as far as that went.
 
         It is stable, holds in as many starts as the level says for longer than persistence,
-        climatology and damped persistence, as a whole and in every latent coordinate at the scale
-        of its own variability, and its statistics, if they were compared, are the truth's. Its
+        climatology, damped persistence and, of data with seasons, a seasonal linear model, as a
+        whole and in every latent coordinate at the scale of its own variability, and its
+        statistics, if they were compared, are the truth's. Its
         starts are of the order of size of the training states. Where its equations were followed
         along the truth, none is surely farther from it than no change. If it was searched how
         perturbations grow, and the model is not chaotic and has no noise, its forecasts hold for as
@@ -142,20 +144,40 @@ class StabilityReport:
             starts in order of time ``running_coverage`` (share of the rollouts tested so far that
             the fixed and the adaptive band held) and ``adaptive_width`` (over that of the fixed
             one); by statistic ``distance`` (over runs of the length in its attributes),
-            ``sampling_error``, ``statistics_kept``, ``statistics_known``, and the spectra,
-            autocorrelations and histograms themselves; by latent coordinate ``change_error`` (of
-            the change from row to row that the model gives along the truth, relative to the
-            truth's) and its lower bound ``change_error_low``; ``lyapunov_model``,
+            ``sampling_error``, ``statistics_kept``, ``statistics_known``, and, each ``_model`` and
+            ``_truth``, the ``spectrum``, ``autocorrelation``, ``histogram`` and ``joint_histogram``
+            themselves, with their ``spectrum_frequency``, ``lag``, ``histogram_edges`` and
+            ``joint_coordinates``; by latent coordinate ``change_error`` (of the change from row to
+            row that the model gives along the truth, relative to the truth's) and its lower bound
+            ``change_error_low``; ``lyapunov_model``, ``lyapunov_model_error``,
             ``kaplan_yorke_model``, ``lyapunov_time``, for an affordable full model
-            ``lyapunov_truth``, ``kaplan_yorke_truth``; ``error_bound`` (normalised),
-            ``useful_horizon``, ``effectivity``; ``perturbation_growth`` beside ``growth_bound`` (by
-            its attribute ``kind`` certified, of a linear model, or else to first order, an
-            estimate), and as an attribute ``explained_time`` (to which errors of the start alone
-            stay within the tolerance; not of chaotic models); for a model with noise ``crps``,
-            ``crps_climatology``, ``crps_low``, ``crps_high`` and, of its skill over the
-            climatology, ``crps_skill_low``, ``crps_skill_high``; ``invariant_drift`` and that of
-            the truth as the latent space sees it, ``invariant_drift_truth``; ``field_truth``,
+            ``lyapunov_truth``, ``lyapunov_truth_error``, ``kaplan_yorke_truth``; ``error_bound``
+            (normalised), ``useful_horizon``, ``effectivity``; ``perturbation_growth`` beside
+            ``growth_bound`` (by its attribute ``kind`` certified, of a linear model, or else to
+            first order, an estimate), and as an attribute ``explained_time`` (to which errors of
+            the start alone stay within the tolerance; not of chaotic models); for a model with
+            noise ``crps``, ``crps_climatology``, ``crps_low``, ``crps_high`` and, of its skill over
+            the climatology, ``crps_skill_low``, ``crps_skill_high``; ``invariant_drift`` and that
+            of the truth as the latent space sees it, ``invariant_drift_truth``; of the first start
+            ``latent_truth``, ``latent_model``, and at some lead times ``field_truth``,
             ``field_model``.
+
+            Attributes: ``tolerance`` and ``level`` as asked; ``scale`` (what errors are divided by:
+            the root mean square distance of the reference from the training mean), ``bound`` (on
+            latent states), ``time_unit``, ``inputs`` (how rollouts were carried on: "none",
+            "known", "constant" or "periodic"); ``reliable_time``, ``held_time``, and how many of
+            the starts are independent over the latter, ``held_apart``; ``n_untested`` (stretches
+            left out), ``n_seen`` (starts of which the truth was trained on), ``range_kind``
+            ("hull", "ellipsoid" or "box"), ``size_ratio`` (of starts to training states);
+            ``thorough``; in a thorough check ``n_apart`` (independent starts, of ``n_apart_asked``
+            for a band); ``certificate`` (of boundedness, in words), ``certified_radius``,
+            ``growth_rate`` (of a linear model that grows for ever), ``certificate_search`` (for
+            what it was searched); ``n_around``, ``n_around_bounded`` (starts drawn up to ``around``
+            times as far from the mean as training states, and how many stayed to ``around_lead``);
+            ``statistics``, ``exponents``, ``exponents_truth`` (why there are none);
+            ``fit_seconds``, ``full_flops``, ``full_bytes``, ``reduced_flops``, ``reduced_bytes``,
+            ``break_even_runs``; of the coarse full model ``coarse_factor``, ``coarse_seconds``, and
+            ``coarse_budget``, what the reduced one then took.
         """
         return self.data.assign_attrs(verdict=self.verdict, reasons="\n".join(self.reasons))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rom import checks
 from rom.base import FullModel
-from rom.data.trajectory import segments
+from rom.data.trajectory import EVEN_RTOL, segments
 from rom.rollout.coarse import Rival, at_equal_cost
 from rom.rollout.cost import least, timed_rollout
 
@@ -176,6 +176,12 @@ def held_out(
     if not pieces:
         raise ValueError(
             f"A start needs {past} snapshots before it, but no stretch of the reference has more."
+        )
+    steps = np.concatenate([np.diff(times[p.start - past : p.stop]) for p in pieces])
+    if past and not np.allclose(steps, step_of(model), rtol=EVEN_RTOL):
+        raise ValueError(
+            f"The model starts from {past + 1} snapshots {step_of(model):g} apart, as in training, "
+            f"but those of the reference are {steps.min():g} to {steps.max():g} apart."
         )
     longest = max(piece.stop - piece.start for piece in pieces)
     if horizon is None and longest < 3:

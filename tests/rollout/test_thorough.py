@@ -1,6 +1,7 @@
 """What a check tells beside errors, on systems for which it is known."""
 
 import json
+import re
 from copy import deepcopy
 
 import numpy as np
@@ -15,6 +16,7 @@ from rom.rollout.full_equation import full_equation
 from rom.rollout.horizon import blocks, fewest_apart, reliable_time
 from rom.rollout.judgements import errors_explained
 from rom.rollout.reasons import chaos
+from rom.rollout.stability import StabilityReport
 from rom.rollout.verdict import verdict_of
 from rom.rollout.words import with_error
 
@@ -220,6 +222,8 @@ def test_bounds_on_linear_diffusion_are_certified_and_bound(monkeypatch):
     assert data["error_bound"].attrs["kind"] == "certified"
     assert np.all(data["error_bound"] >= data["error"])
     assert np.all(data["effectivity"][1:] >= 1)  # at the start both are rounding
+    told = re.findall(r"``(\w+)``", StabilityReport.to_dataset.__doc__)
+    assert set(data.attrs) <= set(told)
     within = data["error_bound"].where(data["lead"] <= data["useful_horizon"]).max("lead")
     assert within.max() <= data.attrs["tolerance"]
     assert "coarse" in data["baseline"]

@@ -78,6 +78,15 @@ def test_maps_go_by_their_step_whatever_rounding_says():
     assert report.verdict.startswith("stable and accurate")
 
 
+def test_histories_at_another_step_are_refused():
+    t = np.arange(0, 60, 0.1)
+    delayed = rom.ROM(rom.Identity(), rom.OperatorInference("A", ridge=1e-10), n_delays=4)
+    delayed.fit(circle(t), t=t)
+    t, labels = stretches([0.1] * 12 + [0.05] * 8, [12.0] * 20)
+    with pytest.raises(ValueError, match=r"4 snapshots 0.1 apart.* reference are 0.05 to 0.1"):
+        rom.check(delayed, circle(t), t=t, trajectory=labels, horizon=6.0)
+
+
 def test_training_states_as_starts_are_neither_new_nor_independent():
     chaos = rom.fom.Lorenz63()
     t = np.arange(0, 1.2, 0.01)
